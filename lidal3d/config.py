@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting of lidal3d with its default. No file is needed; a YAML file or `--set key=value` changes single keys.
+
+`Config.preset("paper")` is what LiDAL's released code does (comparable), `Config.preset("default")` is repaired.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lidal3d.errors import UsageError
+from lidal3d.files import write_text
+
+
+class Settings(BaseModel):
+    """A group of settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UnitsConfig(Settings):
+    """How a sweep is cut into regions."""
+
+    kind: Literal["supervoxels", "kmeans", "grid", "frame"] = Field(
+        "supervoxels", description="supervoxels follow surfaces; kmeans is LiDAL's 20 balanced regions a sweep"
+    )
+    regions: int = Field(20, ge=1, description="kmeans: regions a sweep")
+    size_tolerance: float = Field(0.05, gt=0, lt=1, description="kmeans: how far a region's size may be off N/regions")
+    seed_spacing_m: float = Field(1.0, gt=0, description="supervoxels: distance between neighbouring seeds")
+    cell_m: float = Field(4.0, gt=0, description="grid: edge of a cell")
+
+
+class InterframeConfig(Settings):
+    """LiDAL's inter-frame divergence and entropy (ECCV 2022, section 3)."""
+
+    half_window: int = Field(12, ge=1, description="neighbour frames on each side")
+    radius_m: float = Field(0.1, gt=0, description="a neighbour frame's nearest point counts up to this distance")
+    epsilon: float = Field(1e-5, gt=0, description="added to every probability before the logarithm")
+    window: Literal["index", "distance"] = Field(
+        "distance", description="index: the nearest frames by number (paper); distance: only frames the car moved for"
+    )
+    min_step_m: float = Field(0.1, ge=0, description="window=distance: neighbours are at least this far apart")
+    min_turn_rad: float = Field(0.01, ge=0, description="window=distance: or turned at least this much")
+    max_ahead: int = Field(24, ge=1, description="window=distance: never look further ahead than this many frames")
+    min_matches: int = Field(1, ge=1, description="a point with fewer matches is unknown, not certain")
+
+
+class SelectConfig(Settings):
+    """Greedy selection under a budget, with redundancy removal."""
+
+    budget: str = Field("1%", description="1%, 50000:points, 20:regions, 10:frames or 3600:seconds")
+    score: str = Field("lidal", description="score column to rank by; lidal = divergence with unknown points imputed")
+    min_distance_m: float = Field(5.0, ge=0, description="of two regions closer than this only one is asked")
+    recheck_swaps: bool = Field(True, description="test a swapped-in region against the rest too")
+    earlier_rounds: bool = Field(True, description="also keep the distance to regions chosen in earlier rounds")
+    seconds_per_unit: float = Field(20.0, ge=0, description="labelling time model: seconds to open a unit")
+    seconds_per_1000_points: float = Field(10.0, ge=0, description="labelling time model: seconds for 1000 points")
+
+
+class PseudoConfig(Settings):
+    """Pseudo-labels: regions that every view agrees on."""
+
+    budget: str = Field("1%", description="as select.budget; 0 turns pseudo-labels off")
+    min_coverage: float = Field(0.5, ge=0, le=1, description="least share of a region's points seen in a neighbour")
+    max_divergence: float = Field(0.05, ge=0, description="largest divergence of a pseudo-labelled region")
+    max_entropy: float = Field(0.3, ge=0, description="largest inter-frame entropy, nats")
+    min_confidence: float = Field(0.9, ge=0, le=1, description="points below it get no pseudo-label")
+    max_class_share: float = Field(0.3, gt=0, le=1, description="largest share of the budget for one class")
+    weight: float = Field(0.5, gt=0, le=1, description="weight of a pseudo-label in training; a human label has 1")
+
+
+class TrainConfig(Settings):
+    """The built-in sparse U-Net and its training."""
+
+    width: float = Field(0.25, gt=0, description="factor on the channels 32 32 64 128 256 256 128 96 96")
+    blocks: int = Field(1, ge=1, description="residual blocks a level")
+    voxel_m: float = Field(0.1, gt=0, description="edge of a voxel")
+    max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
+    steps: int = Field(400, ge=1, description="optimiser steps")
+    batch: int = Field(2, ge=1, description="sweeps a step")
+    learning_rate: float = Field(3e-3, gt=0, description="peak of the cosine schedule")
+    seed: int = Field(0, description="seed of everything random in training")
+
+
+class PredictConfig(Settings):
+    """Inference with the built-in model."""
+
+    views: int = Field(8, ge=1, description="random augmentations whose softmax is averaged")
+    dtype: Literal["float16", "float32"] = Field("float16", description="type of the saved probabilities")
+    features: bool = Field(False, description="also save the network's point features")
+    seed: int = Field(0, description="seed of the augmentations")
+
+
+class ReportConfig(Settings):
+    """The HTML report."""
+
+    picks: int = Field(50, ge=0, description="how many picks are drawn")
+    crop_m: float = Field(24.0, gt=0, description="edge of a bird's-eye crop")
+
+
+class Config(Settings):
+    """All settings. Saved beside every result."""
+
+    units: UnitsConfig = UnitsConfig()
+    interframe: InterframeConfig = InterframeConfig()
+    select: SelectConfig = SelectConfig()
+    pseudo: PseudoConfig = PseudoConfig()
+    train: TrainConfig = TrainConfig()
+    predict: PredictConfig = PredictConfig()
+    report: ReportConfig = ReportConfig()
+
+    @classmethod
+    def preset(cls, name: str) -> Config:
+        """The settings of a preset: "default" or "paper"."""
+        if name not in PRESETS:
+            raise UsageError(f"no preset named '{name}' (known: {', '.join(PRESETS)})")
+        return cls.model_validate(PRESETS[name])
+
+    def updated(self, changes: dict[str, Any], where: str = "config") -> Config:
+        """A copy with nested `changes` applied. Raises UsageError naming the wrong key and the nearest right one."""
+        _refuse_unknown_keys(changes, type(self), where, prefix="")
+        merged = _merge(self.model_dump(), changes)
+        try:
+            return type(self).model_validate(merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from None
+
+    def write(self, path: Path) -> None:
+        """Save as YAML."""
+        write_text(path, yaml.safe_dump(self.model_dump(), sort_keys=False))
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "units": {"kind": "kmeans"},
+        "interframe": {"window": "index"},
+        "select": {"score": "divergence_paper", "recheck_swaps": False, "earlier_rounds": False},
+        "pseudo": {"min_coverage": 0, "max_divergence": 1e9, "max_entropy": 1e9, "min_confidence": 0,
+                   "max_class_share": 1, "weight": 1},
+        "train": {"width": 1.0, "blocks": 2, "voxel_m": 0.05, "steps": 20000, "batch": 5, "learning_rate": 1e-3},
+    },
+}  # fmt: skip
+
+
+def load_config(preset: str = "default", file: Path | None = None, assignments: tuple[str, ...] = ()) -> Config:
+    """A preset, changed by a YAML file, changed by assignments like "interframe.half_window=8".
+
+    Raises:
+        UsageError: an unknown key (the nearest one is named), a wrong type, or a file that is not YAML.
+    """
+    config = Config.preset(preset)
+    if file is not None:
+        try:
+            changes = yaml.safe_load(file.read_text()) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise UsageError(f"{file}: not a readable YAML file ({str(error).splitlines()[0]})") from None
+        if not isinstance(changes, dict):
+            raise UsageError(f"{file}: expected settings as 'group: {{key: value}}', found a {type(changes).__name__}")
+        config = config.updated(changes, str(file))
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment}: expected key=value, for example interframe.half_window=8")
+        nested: Any = yaml.safe_load(value)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        config = config.updated(nested, f"--set {assignment}")
+    return config
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        merged[key] = _merge(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+    return merged
+
+
+def _refuse_unknown_keys(changes: dict[str, Any], model: type[BaseModel], where: str, prefix: str) -> None:
+    for key, value in changes.items():
+        if key not in model.model_fields:
+            near = difflib.get_close_matches(str(key), model.model_fields, n=1, cutoff=0.4)
+            hint = f"; did you mean '{prefix}{near[0]}'?" if near else f" (known: {', '.join(model.model_fields)})"
+            raise UsageError(f"{where}: unknown key '{prefix}{key}'{hint}")
+        inner = model.model_fields[key].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            if not isinstance(value, dict):
+                raise UsageError(f"{where}: '{prefix}{key}' is a group of settings, not a value ({value!r})")
+            _refuse_unknown_keys(value, inner, where, f"{prefix}{key}.")

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""ScoreTable: one row a unit, one column a score; Parquet on disk, the same bytes for the same rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lidal3d.errors import DataError
+from lidal3d.files import replacing
+
+METADATA_KEY = b"lidal3d"
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """R scored units, sorted by (scene, frame, unit).
+
+    Attributes:
+        scenes: scene ids; `scene` indexes it.
+        scene: (R,) int32 place in `scenes`.
+        frame: (R,) int32 frame index in the scene.
+        unit: (R,) int32 unit id in the frame.
+        points: (R,) int64 how many points (pixels) the unit has.
+        center_m: (R, 3) float64 mean of the unit's points in the scene's frame (its first lidar pose), metres.
+        scores: score name -> (R,) float64; NaN where the score is unknown.
+        kind: what the units are ("supervoxels", "kmeans", "grid", "frame", …).
+        metadata: settings and facts that whoever reads the table needs (JSON-able).
+    """
+
+    scenes: tuple[str, ...]
+    scene: npt.NDArray[np.int32]
+    frame: npt.NDArray[np.int32]
+    unit: npt.NDArray[np.int32]
+    points: npt.NDArray[np.int64]
+    center_m: npt.NDArray[np.float64]
+    scores: Mapping[str, npt.NDArray[np.float64]]
+    kind: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    def score(self, name: str) -> npt.NDArray[np.float64]:
+        """A score column. Raises DataError naming the columns there are."""
+        if name not in self.scores:
+            raise DataError(f"the score table has no column '{name}' (columns: {', '.join(self.scores)})")
+        return self.scores[name]
+
+    def with_scores(self, **columns: npt.NDArray[np.float64]) -> ScoreTable:
+        """A copy with further score columns."""
+        return replace(self, scores={**self.scores, **columns})
+
+    def take(self, rows: npt.NDArray[np.integer]) -> ScoreTable:
+        """The given rows, in the given order."""
+        return replace(
+            self,
+            scene=self.scene[rows],
+            frame=self.frame[rows],
+            unit=self.unit[rows],
+            points=self.points[rows],
+            center_m=self.center_m[rows],
+            scores={name: column[rows] for name, column in self.scores.items()},
+        )
+
+    def write(self, path: Path) -> None:
+        """Write as Parquet: equal tables are equal bytes."""
+        columns: dict[str, pa.Array] = {
+            "scene": pa.DictionaryArray.from_arrays(pa.array(self.scene), pa.array(list(self.scenes), pa.string())),
+            "frame": pa.array(self.frame),
+            "unit": pa.array(self.unit),
+            "points": pa.array(self.points),
+            **{axis: pa.array(np.ascontiguousarray(self.center_m[:, i])) for i, axis in enumerate(("x_m", "y_m", "z_m"))},
+            **{name: pa.array(column) for name, column in self.scores.items()},
+        }
+        facts = {"kind": self.kind, "scores": list(self.scores), "scenes": list(self.scenes), **self.metadata}
+        table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(facts, sort_keys=True).encode()})
+        with replacing(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd", store_schema=True)
+
+    @classmethod
+    def read(cls, path: Path) -> ScoreTable:
+        """Read a table that `write` wrote. Raises DataError when it is missing or not one."""
+        try:
+            table = pq.read_table(path)
+            facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
+        except FileNotFoundError:
+            raise DataError(f"{path}: no score table there; make one with `lidal3d score`") from None
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            raise DataError(f"{path}: not a lidal3d score table ({str(error).splitlines()[0]})") from None
+        scenes = tuple(facts.pop("scenes"))
+        places = {scene: i for i, scene in enumerate(scenes)}
+        scene = np.array([places[s] for s in table["scene"].to_pylist()], dtype=np.int32)
+        return cls(
+            scenes=scenes,
+            scene=scene,
+            frame=table["frame"].to_numpy(),
+            unit=table["unit"].to_numpy(),
+            points=table["points"].to_numpy(),
+            center_m=np.stack([table[axis].to_numpy() for axis in ("x_m", "y_m", "z_m")], axis=1),
+            scores={name: table[name].to_numpy() for name in facts.pop("scores")},
+            kind=facts.pop("kind"),
+            metadata=facts,
+        )
+
+
+def concatenate(tables: Sequence[ScoreTable]) -> ScoreTable:
+    """All rows of tables with the same columns and kind, sorted by (scene, frame, unit); scenes by name.
+
+    Raises:
+        DataError: no table, or tables with other columns or another kind of unit.
+    """
+    if not tables:
+        raise DataError("no score tables to put together")
+    first = tables[0]
+    for other in tables[1:]:
+        if other.kind != first.kind or list(other.scores) != list(first.scores):
+            raise DataError(f"score tables differ: {first.kind} {list(first.scores)} and {other.kind} {list(other.scores)}")
+    scenes = tuple(sorted({name for table in tables for name in table.scenes}))
+    places = {name: i for i, name in enumerate(scenes)}
+    scene = np.concatenate([np.array([places[s] for s in t.scenes], dtype=np.int32)[t.scene] for t in tables])
+    joined = ScoreTable(
+        scenes=scenes,
+        scene=scene,
+        frame=np.concatenate([t.frame for t in tables]),
+        unit=np.concatenate([t.unit for t in tables]),
+        points=np.concatenate([t.points for t in tables]),
+        center_m=np.concatenate([t.center_m for t in tables]),
+        scores={name: np.concatenate([t.scores[name] for t in tables]) for name in first.scores},
+        kind=first.kind,
+        metadata=first.metadata,
+    )
+    return joined.take(np.lexsort((joined.unit, joined.frame, joined.scene)))

@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a way of cutting a sweep into units looks like."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Partition(Protocol):
+    """Cuts one sweep into units; deterministic: the same points give the same units on any machine.
+
+    Attributes:
+        kind: the units' kind ("supervoxels", "kmeans", "grid", "frame"), as it stands in the score table.
+    """
+
+    kind: str
+
+    def __call__(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+        """Unit ids (N,) of points (N, 4): 0 … R−1, each used, every point in exactly one; empty for no points."""
