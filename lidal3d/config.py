@@ -45,9 +45,8 @@ class InterframeConfig(Settings):
     window: Literal["index", "distance"] = Field(
         "distance", description="index: the nearest frames by number (paper); distance: only frames the car moved for"
     )
-    min_step_m: float = Field(0.1, ge=0, description="window=distance: neighbours are at least this far apart")
+    min_step_m: float = Field(0.25, ge=0, description="window=distance: neighbours are at least this far apart")
     min_turn_rad: float = Field(0.01, ge=0, description="window=distance: or turned at least this much")
-    max_ahead: int = Field(24, ge=1, description="window=distance: never look further ahead than this many frames")
     min_matches: int = Field(1, ge=1, description="a point with fewer matches is unknown, not certain")
 
 
@@ -57,8 +56,11 @@ class SelectConfig(Settings):
     budget: str = Field("1%", description="1%, 50000:points, 20:regions, 10:frames or 3600:seconds")
     score: str = Field("lidal", description="score column to rank by; lidal = divergence with unknown points imputed")
     min_distance_m: float = Field(5.0, ge=0, description="of two regions closer than this only one is asked")
-    recheck_swaps: bool = Field(True, description="test a swapped-in region against the rest too")
+    rule: Literal["default", "paper"] = Field(
+        "default", description="default re-tests after swaps and fills the budget; paper is LiDAL's released loop"
+    )
     earlier_rounds: bool = Field(True, description="also keep the distance to regions chosen in earlier rounds")
+    min_points: int = Field(10, ge=1, description="smaller regions are not asked about: a few stray points")
     seconds_per_unit: float = Field(20.0, ge=0, description="labelling time model: seconds to open a unit")
     seconds_per_1000_points: float = Field(10.0, ge=0, description="labelling time model: seconds for 1000 points")
 
@@ -67,6 +69,8 @@ class PseudoConfig(Settings):
     """Pseudo-labels: regions that every view agrees on."""
 
     budget: str = Field("1%", description="as select.budget; 0 turns pseudo-labels off")
+    rule: Literal["default", "paper"] = Field("default", description="as select.rule, for pseudo-labelled regions")
+    score: str = Field("divergence", description="score column to rank by, smallest first")
     min_coverage: float = Field(0.5, ge=0, le=1, description="least share of a region's points seen in a neighbour")
     max_divergence: float = Field(0.05, ge=0, description="largest divergence of a pseudo-labelled region")
     max_entropy: float = Field(0.3, ge=0, description="largest inter-frame entropy, nats")
@@ -85,6 +89,11 @@ class TrainConfig(Settings):
     steps: int = Field(400, ge=1, description="optimiser steps")
     batch: int = Field(2, ge=1, description="sweeps a step")
     learning_rate: float = Field(3e-3, gt=0, description="peak of the cosine schedule")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's")
+    class_balance: float = Field(0.5, ge=0, le=1, description="a class weighs frequency^-this; 0 treats all alike")
+    augmentation: Literal["default", "paper"] = Field(
+        "default", description="default: rotation, mirror, scale; paper: LiDAL's random affine map"
+    )
     seed: int = Field(0, description="seed of everything random in training")
 
 
@@ -101,7 +110,8 @@ class ReportConfig(Settings):
     """The HTML report."""
 
     picks: int = Field(50, ge=0, description="how many picks are drawn")
-    crop_m: float = Field(24.0, gt=0, description="edge of a bird's-eye crop")
+    crop_m: float = Field(14.0, gt=0, description="edge of a bird's-eye crop; larger regions get larger crops")
+    cameras: bool = Field(True, description="draw the camera crops")
 
 
 class Config(Settings):
@@ -143,10 +153,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "units": {"kind": "kmeans"},
         "interframe": {"window": "index"},
-        "select": {"score": "divergence_paper", "recheck_swaps": False, "earlier_rounds": False},
-        "pseudo": {"min_coverage": 0, "max_divergence": 1e9, "max_entropy": 1e9, "min_confidence": 0,
-                   "max_class_share": 1, "weight": 1},
-        "train": {"width": 1.0, "blocks": 2, "voxel_m": 0.05, "steps": 20000, "batch": 5, "learning_rate": 1e-3},
+        "select": {"score": "divergence_paper", "rule": "paper", "earlier_rounds": False, "min_points": 1},
+        "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,
+                   "max_entropy": 1e9, "min_confidence": 0, "max_class_share": 1, "weight": 1},
+        "train": {"width": 1.0, "blocks": 2, "voxel_m": 0.05, "steps": 20000, "batch": 5, "learning_rate": 1e-3,
+                  "weight_decay": 0, "class_balance": 0, "augmentation": "paper"},
     },
 }  # fmt: skip
 

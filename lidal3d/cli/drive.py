@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""`lidal3d demo`, `simulate` and `check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from lidal3d.cli.settings import Drive, LabelMap, Layout, Out
+
+
+def demo(
+    out: Out = Path("lidal3d-demo"),
+    frames: Annotated[int, typer.Option(min=2, help="Sweeps of the simulated drive.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the town, the traffic and the training.")] = 0,
+) -> None:
+    """A whole round on a simulated drive: simulate, train, predict, score, select, pseudo-label, export, report."""
+    from lidal3d.cli.progress import progress, say
+    from lidal3d.jobs.demo import run_demo
+
+    say(run_demo(out, frames, seed, progress))
+
+
+def simulate(
+    out: Out,
+    frames: Annotated[int, typer.Option(min=1, help="Sweeps a scene.")] = 100,
+    scenes: Annotated[int, typer.Option(min=1, help="Scenes, each in a town of its own.")] = 1,
+    style: Annotated[str, typer.Option(help="Town: suburb or downtown.")] = "suburb",
+    sensor: Annotated[str, typer.Option(help="hdl64 (64 beams) or vlp32 (32 beams).")] = "hdl64",
+    layout: Annotated[str, typer.Option(help="semantickitti or nuscenes.")] = "semantickitti",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first scene; the next has the next seed.")] = 0,
+    columns: Annotated[Optional[int], typer.Option(min=8, help="Rays a turn; fewer make smaller sweeps.")] = None,
+    camera: Annotated[bool, typer.Option(help="Also render the front camera.")] = True,
+    labelled: Annotated[str, typer.Option(help="all, or how many frames a scene get their labels.")] = "all",
+) -> None:
+    """Write a simulated drive with poses, labels and camera: ray cast, the same bytes for the same options."""
+    from lidal3d.cli.progress import progress, say
+    from lidal3d.jobs.simulate import simulate_drive
+
+    with progress("simulating", "sweeps") as bar:
+        bar.start(frames * scenes)
+        simulate_drive(
+            out, scenes, layout, bar.tick,
+            frames=frames, style=style, sensor=sensor, seed=seed, columns=columns, camera=camera, labelled=labelled,
+        )  # fmt: skip
+    say(f"{scenes} scene{'s' * (scenes > 1)} of {frames} sweeps in {layout} layout: {out}")
+
+
+def check(
+    drive: Drive,
+    predictions: Annotated[Optional[Path], typer.Option("--predictions", "-p", help="Also check these.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    layout: Layout = None,
+    label_map: LabelMap = None,
+) -> None:
+    """Look for everything that would spoil a score: broken files, counts that differ, bad poses. Exit code 1 if any."""
+    from lidal3d.check import check_drive
+    from lidal3d.check.rules import RULES
+    from lidal3d.cli.progress import facts, progress, say
+
+    with progress("checking", "frames") as bar:
+        def show(done: int, total: int) -> None:
+            bar.start(total)
+            bar.to(done)
+
+        report = check_drive(drive, predictions, layout, label_map, show)
+    if json:
+        say(report.to_json().rstrip())
+    else:
+        for finding in report.findings:
+            say(f"{finding.severity:<7}  {finding}")
+        if report.counts:
+            say("")
+            say(facts([(f"{count} × {rule}", RULES[rule].fix) for rule, count in report.counts.items()]))
+            say("")
+        verdict = "no errors" if report.ok else "errors found"
+        say(f"{report.path}: {report.dataset or 'unknown layout'}, {report.scenes} scenes, {report.frames} frames: {verdict}")
+    if not report.ok:
+        raise typer.Exit(1)

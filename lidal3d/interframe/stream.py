@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""Walks a scene with a sliding window: every sweep and every probability map is read once, and dropped after use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from lidal3d.config import InterframeConfig
+from lidal3d.errors import DataError
+from lidal3d.interframe.grid import SweepGrid, build_grid
+from lidal3d.interframe.match import match
+from lidal3d.interframe.measure import PointScores, pack_rows, score_points
+from lidal3d.interframe.window import neighbour_frames
+from lidal3d.predictions.store import PredictionStore
+from lidal3d.scene.pose import transform
+from lidal3d.scene.scene import Scene
+
+# How far a row of probabilities may be from 1 in sum: float16 rows of many classes round that much.
+SUM_TOLERANCE = 0.02
+
+Failure = Callable[[int, DataError], None]
+
+
+@dataclass(frozen=True)
+class LoadedFrame:
+    """What the window keeps of a frame: its points sorted for matching and its probabilities in the same order."""
+
+    grid: SweepGrid
+    rows: npt.NDArray[np.float16] | npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ScoredFrame:
+    """One scored sweep.
+
+    Attributes:
+        index: its place in the scene.
+        points: (N, 4) float32 as read.
+        scores: its N point scores.
+    """
+
+    index: int
+    points: npt.NDArray[np.float32]
+    scores: PointScores
+
+
+def score_frames(
+    scene: Scene,
+    predictions: PredictionStore,
+    config: InterframeConfig,
+    frames: Sequence[int] | None = None,
+    failed: Failure | None = None,
+) -> Iterator[ScoredFrame]:
+    """Inter-frame divergence and entropy of every point of some frames of a scene, in order of time.
+
+    Memory holds at most 2·half_window + 1 frames. Which frames are asked for never changes a frame's scores.
+
+    Args:
+        frames: frame indices, ascending; all by default.
+        failed: told of frames that cannot be read, which are then left out and matched with nothing; without it the
+            first such frame raises.
+
+    Raises:
+        DataError: a sweep or a probability map is missing, damaged or does not fit the other.
+    """
+    asked = list(range(len(scene)) if frames is None else frames)
+    neighbours = neighbour_frames(scene.world_SE3_lidar, config)
+    last_use = {use: frame for frame in asked for use in (*neighbours[frame].tolist(), frame)}
+    window: dict[int, LoadedFrame | None] = {}
+    waiting: dict[int, npt.NDArray[np.float32]] = {}
+    still_asked = set(asked)
+    for frame in asked:
+        for needed in (frame, *neighbours[frame].tolist()):
+            if needed not in window:
+                window[needed] = None
+                try:
+                    points, window[needed] = _load(scene, needed, predictions, config)
+                    if needed in still_asked:
+                        waiting[needed] = points
+                except DataError as error:
+                    if failed is None:
+                        raise
+                    failed(needed, error)
+        still_asked.discard(frame)
+        own = window[frame]
+        if own is not None:
+            others = [window[j] for j in neighbours[frame]]
+            scores = _score(own, [other for other in others if other is not None], len(predictions.classes), config)
+            yield ScoredFrame(frame, waiting.pop(frame), scores)
+        window = {kept: loaded for kept, loaded in window.items() if last_use[kept] > frame}
+
+
+def point_scores(
+    scene: Scene, frame: int, predictions: PredictionStore, config: InterframeConfig
+) -> PointScores:
+    """The scores of one frame's points; reads its whole window."""
+    return next(score_frames(scene, predictions, config, [frame])).scores
+
+
+def _load(
+    scene: Scene, index: int, predictions: PredictionStore, config: InterframeConfig
+) -> tuple[npt.NDArray[np.float32], LoadedFrame]:
+    frame = scene[index]
+    points = frame.points()
+    probabilities = predictions.probabilities(scene.id, frame.name, points=len(points))
+    _refuse_bad_rows(predictions, scene.id, frame.name, probabilities)
+    grid = build_grid(transform(scene.scene_SE3_lidar[index], points[:, :3]), config.radius_m)
+    return points, LoadedFrame(grid, pack_rows(probabilities, grid.order))
+
+
+def _refuse_bad_rows(
+    predictions: PredictionStore, scene: str, frame: str, probabilities: npt.NDArray[np.floating]
+) -> None:
+    """A NaN or a row of logits would pass silently into every neighbour's score."""
+    bad, row, total = _bad_rows(probabilities.astype(np.float32, copy=False), SUM_TOLERANCE)
+    if bad:
+        path = predictions.probabilities_path(scene, frame)
+        raise DataError(
+            f"{path}: {bad} of {len(probabilities)} rows do not sum to 1 (row {row}: {total:.4g}); "
+            "write softmax outputs, not logits"
+        )
+
+
+@numba.njit(cache=True, nogil=True)
+def _bad_rows(probabilities: npt.NDArray[np.float32], tolerance: float) -> tuple[int, int, float]:
+    """How many rows are negative somewhere or do not sum to 1, the first of them and its sum."""
+    bad, first, first_sum = 0, 0, 0.0
+    for row in range(len(probabilities)):
+        total, least = np.float32(0), np.float32(0)
+        for column in range(probabilities.shape[1]):
+            total += probabilities[row, column]
+            least = min(least, probabilities[row, column])
+        if not (abs(total - 1) <= tolerance and least >= 0):
+            if bad == 0:
+                first, first_sum = row, total
+            bad += 1
+    return bad, first, first_sum
+
+
+def _score(own: LoadedFrame, others: list[LoadedFrame], classes: int, config: InterframeConfig) -> PointScores:
+    places = np.empty((len(others), len(own.grid)), np.int32)
+    rows = []
+    for j, other in enumerate(others):
+        places[j] = match(own.grid, other.grid, config.radius_m)
+        # A store may mix float16 and float32 files; the kernel takes one type at a time.
+        rows.append(other.rows if other.rows.dtype == own.rows.dtype else other.rows.astype(own.rows.dtype))
+    return score_points(own.rows, rows, places, own.grid.order, classes, config.epsilon)

@@ -1,0 +1,322 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""Score a drive: Scene + Predictions + Units -> ScoreTable, on any number of processes and machines.
+
+    OUT/run.json                          what the parts were made with; a folder of other settings is refused
+    OUT/parts/SCENE/000000-000049.parquet one part for each 50 frames, written whole; what is there is not done again
+    OUT/failed.jsonl                      frames that could not be read (only with keep_going)
+    OUT/scores.parquet, config.yaml, source.yaml    the table, when every part is there
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from lidal3d.config import Config
+from lidal3d.errors import DataError, UsageError
+from lidal3d.files import fingerprint, write_json, write_text
+from lidal3d.interframe.regions import region_scores
+from lidal3d.interframe.stream import ScoredFrame, score_frames
+from lidal3d.parallel.pool import run_tasks
+from lidal3d.predictions.store import PredictionStore
+from lidal3d.scene.pose import transform
+from lidal3d.scene.scene import Scene
+from lidal3d.scores.table import ScoreTable, concatenate
+
+# How much of a scene is saved at once; what a kill can cost. The table does not depend on it.
+FRAMES_A_PART = 50
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames first … stop−1 of a scene: what one part file holds."""
+
+    scene: str
+    first: int
+    stop: int
+
+    def path(self, folder: Path) -> Path:
+        """Where the part lies in a results folder."""
+        return folder / "parts" / self.scene / f"{self.first:06d}-{self.stop - 1:06d}.parquet"
+
+    def failed_path(self, folder: Path) -> Path:
+        """Where the frames lie that could not be read while the part was made; written before the part."""
+        return self.path(folder).with_suffix(".failed.json")
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What scoring left behind: the table (None while parts of other shards are missing) and the frames it could not read."""
+
+    table: ScoreTable | None
+    failed: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A run of neighbouring parts: one worker walks them with one window."""
+
+    scene: Scene
+    parts: tuple[Part, ...]
+    predictions: PredictionStore
+    config: Config
+    folder: Path
+    metadata: dict[str, Any] = field(hash=False)
+    keep_going: bool = False
+
+
+def score_drive(
+    scenes: Sequence[Scene],
+    predictions: PredictionStore,
+    out: Path,
+    config: Config,
+    workers: int = 1,
+    shard: tuple[int, int] = (1, 1),
+    keep_going: bool = False,
+    frames_a_part: int = FRAMES_A_PART,
+    start: Callable[[int], None] = lambda frames: None,
+    tick: Callable[[], None] = lambda: None,
+) -> ScoreResult:
+    """Score every frame of some scenes and write the score table; continue where an interrupted run stopped.
+
+    Args:
+        out: the results folder.
+        workers: processes.
+        shard: (i, n): do the i-th of n shares (1-based); a table is only written by `merge_scores` when n > 1.
+        keep_going: record frames that cannot be read in failed.jsonl instead of stopping at the first.
+        frames_a_part: frames that one file of `parts/` holds.
+        start: told how many frames are to be scored.
+        tick: called for each frame done.
+
+    Raises:
+        DataError: a frame cannot be read; the folder holds scores made with other settings.
+    """
+    metadata = _metadata(scenes, predictions, config)
+    parts = all_parts(scenes, frames_a_part)
+    _claim_folder(out, metadata, parts)
+    if (out / "scores.parquet").is_file():
+        return ScoreResult(ScoreTable.read(out / "scores.parquet"), _known_failures(out))
+    mine = _share(parts, *shard)
+    tasks = _tasks(scenes, mine, predictions, config, out, metadata, workers, keep_going)
+    start(sum(part.stop - part.first for task in tasks for part in task.parts))
+    for _ in run_tasks(_run_task, tasks, workers, tick):
+        pass
+    source = {"drive": str(scenes[0].root.resolve()), "predictions": str(predictions.root.resolve())}
+    write_text(out / "source.yaml", yaml.safe_dump(source))
+    config.write(out / "config.yaml")
+    if shard[1] > 1:
+        return ScoreResult(None, _failures([out], mine))
+    return _finish([out], parts, out)
+
+
+def all_parts(scenes: Sequence[Scene], frames_a_part: int) -> list[Part]:
+    """The parts of a drive, in order of scene and frame."""
+    return [
+        Part(scene.id, first, min(first + frames_a_part, len(scene)))
+        for scene in sorted(scenes, key=lambda scene: scene.id)
+        for first in range(0, len(scene), frames_a_part)
+    ]
+
+
+def merge_scores(folders: Sequence[Path], out: Path) -> ScoreResult:
+    """Put the shards of one scoring run together; the same bytes as one run would have written.
+
+    Raises:
+        DataError: a folder holds no scores or those of other settings, or parts are missing (how many is said).
+    """
+    runs = [_read_run(folder) for folder in folders]
+    for folder, run in zip(folders, runs, strict=True):
+        if run != runs[0]:
+            raise DataError(f"{folder}: scored with other settings or another drive than {folders[0]}; cannot merge")
+    parts = [Part(*part) for part in runs[0]["parts"]]
+    missing = [part for part in parts if _find(part, folders) is None]
+    if missing:
+        raise DataError(
+            f"{folders[0]}: {len(parts) - len(missing)} of {len(parts)} parts there (first missing: scene "
+            f"{missing[0].scene}, frames {missing[0].first}-{missing[0].stop - 1}); run the other shards first"
+        )
+    for name in ("source.yaml", "config.yaml", "run.json"):
+        write_text(out / name, (folders[0] / name).read_text())
+    return _finish(folders, parts, out)
+
+
+def _metadata(scenes: Sequence[Scene], predictions: PredictionStore, config: Config) -> dict[str, Any]:
+    """What a table needs beside its rows. No path and no time, so that equal inputs give equal bytes."""
+    if not scenes or not sum(map(len, scenes)):
+        raise DataError("the drive has no frames; nothing to score")
+    return {
+        "classes": list(predictions.classes),
+        "model": predictions.model,
+        "dataset": scenes[0].dataset,
+        "frames": {scene.id: len(scene) for scene in scenes},
+        "units": config.units.model_dump(),
+        "interframe": config.interframe.model_dump(),
+    }
+
+
+def _claim_folder(out: Path, metadata: dict[str, Any], parts: list[Part]) -> None:
+    run = {"settings": metadata, "parts": [[part.scene, part.first, part.stop] for part in parts]}
+    run["fingerprint"] = fingerprint(run)
+    path = out / "run.json"
+    if path.is_file():
+        if _read_run(out)["fingerprint"] != run["fingerprint"]:
+            raise DataError(f"{out}: holds scores of another drive, model or settings; choose another --out, or remove it")
+    else:
+        write_json(path, run)
+
+
+def _read_run(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no scores there (no run.json); make them with `lidal3d score`") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: damaged ({error}); remove {folder} and score again") from None
+
+
+def _share(parts: list[Part], index: int, count: int) -> list[Part]:
+    """The index-th of count runs of neighbouring parts, as equal as they can be."""
+    if not 1 <= index <= count:
+        raise UsageError(f"--shard {index}/{count}: the first number goes from 1 to {count}")
+    bounds = np.linspace(0, len(parts), count + 1).round().astype(int)
+    return parts[bounds[index - 1] : bounds[index]]
+
+
+def _tasks(
+    scenes: Sequence[Scene],
+    parts: list[Part],
+    predictions: PredictionStore,
+    config: Config,
+    out: Path,
+    metadata: dict[str, Any],
+    workers: int,
+    keep_going: bool,
+) -> list[_Task]:
+    """Missing parts, as runs that are long (a window is read once) and even enough to keep all workers busy."""
+    by_id = {scene.id: scene for scene in scenes}
+    missing = [part for part in parts if not part.path(out).is_file()]
+    longest = max(1, -(-len(missing) // workers))
+    runs: list[list[Part]] = []
+    for part in missing:
+        joins = runs and runs[-1][-1].scene == part.scene and runs[-1][-1].stop == part.first
+        if joins and len(runs[-1]) < longest:
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+    return [_Task(by_id[run[0].scene], tuple(run), predictions, config, out, metadata, keep_going) for run in runs]
+
+
+def _run_task(task: _Task, tick: Callable[[], None]) -> None:
+    """Score a run of parts; each is written as soon as its last frame is scored."""
+    from lidal3d.units import make_partition
+
+    failures: list[dict[str, Any]] = []
+
+    def record(frame: int, error: DataError) -> None:
+        failures.append({"scene": task.scene.id, "frame": frame, "name": task.scene[frame].name, "error": str(error)})
+
+    partition = make_partition(task.config.units)
+    frames = range(task.parts[0].first, task.parts[-1].stop)
+    stream = score_frames(
+        task.scene, task.predictions, task.config.interframe, frames, record if task.keep_going else None
+    )
+    scored = next(stream, None)
+    for part in task.parts:
+        rows = []
+        while scored is not None and scored.index < part.stop:
+            rows.append(_frame_table(task, scored, partition(scored.points)))
+            tick()
+            scored = next(stream, None)
+        if failures:
+            write_json(part.failed_path(task.folder), failures)
+        (concatenate(rows) if rows else _empty_table(task)).write(part.path(task.folder))
+
+
+def _frame_table(task: _Task, scored: ScoredFrame, unit: np.ndarray) -> ScoreTable:
+    """The rows of one sweep."""
+    scene, points = task.scene, scored.points
+    units = int(unit.max()) + 1 if len(unit) else 0
+    size = np.bincount(unit, minlength=units)
+    xyz_scene = transform(scene.scene_SE3_lidar[scored.index], points[:, :3])
+    center_m = np.stack([np.bincount(unit, weights=xyz_scene[:, axis], minlength=units) for axis in range(3)], axis=1)
+    scores = region_scores(
+        scored.scores,
+        unit,
+        units,
+        range_m=np.linalg.norm(points[:, :3].astype(np.float64), axis=1),
+        is_key_frame=bool(scene.is_key_frame[scored.index]),
+        min_matches=task.config.interframe.min_matches,
+        classes=len(task.predictions.classes),
+    )
+    return ScoreTable(
+        scenes=(scene.id,),
+        scene=np.zeros(units, np.int32),
+        frame=np.full(units, scored.index, np.int32),
+        unit=np.arange(units, dtype=np.int32),
+        points=size.astype(np.int64),
+        center_m=center_m / np.maximum(size, 1)[:, None],
+        scores=scores,
+        kind=task.config.units.kind,
+        metadata=task.metadata,
+    )
+
+
+def _empty_table(task: _Task) -> ScoreTable:
+    """A part none of whose frames could be read."""
+    empty = ScoredFrame(task.parts[0].first, np.empty((0, 4), np.float32), _no_scores())
+    return _frame_table(task, empty, np.empty(0, np.int32))
+
+
+def _no_scores() -> Any:
+    from lidal3d.interframe.measure import PointScores
+
+    floats, small = np.empty(0, np.float32), np.empty(0, np.uint8)
+    return PointScores(divergence=floats, entropy=floats, matches=small, confidence=floats, predicted=small)
+
+
+def _find(part: Part, folders: Sequence[Path]) -> Path | None:
+    """The first of some folders that holds the part."""
+    return next((folder for folder in folders if part.path(folder).is_file()), None)
+
+
+def _finish(folders: Sequence[Path], parts: list[Part], out: Path) -> ScoreResult:
+    """Write the table from its parts; parts of the same folder are then no longer needed."""
+    failures = _failures(folders, parts)
+    if failures:
+        write_text(out / "failed.jsonl", "".join(json.dumps(failure, sort_keys=True) + "\n" for failure in failures))
+    homes = [(part, _find(part, folders)) for part in parts]
+    table = concatenate([ScoreTable.read(part.path(home)) for part, home in homes if home is not None])
+    table.write(out / "scores.parquet")
+    shutil.rmtree(out / "parts", ignore_errors=True)
+    return ScoreResult(table, failures)
+
+
+def _failures(folders: Sequence[Path], parts: list[Part]) -> tuple[dict[str, Any], ...]:
+    """The frames that could not be read, each once, in order."""
+    by_frame = {}
+    for part in parts:
+        for folder in folders:
+            if part.failed_path(folder).is_file():
+                for failure in json.loads(part.failed_path(folder).read_text()):
+                    by_frame[failure["scene"], failure["frame"]] = failure
+    return tuple(by_frame[key] for key in sorted(by_frame))
+
+
+def _known_failures(out: Path) -> tuple[dict[str, Any], ...]:
+    path = out / "failed.jsonl"
+    return tuple(json.loads(line) for line in path.read_text().splitlines()) if path.is_file() else ()
+
+
+def cpu_count() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0))
