@@ -48,7 +48,7 @@ def score(
     scenes = chosen_scenes(open_drive(drive, layout, label_map), scene, drive)
     with progress("scoring", "frames") as bar:
         result = score_drive(
-            scenes, PredictionStore.open(predictions), out, chosen, workers, share, keep_going,
+            scenes, PredictionStore.open(predictions), out, chosen, drive, workers, share, keep_going,
             start=bar.start, tick=bar.tick,
         )  # fmt: skip
     if result.table is None:
@@ -79,6 +79,7 @@ def select(
         Optional[list[str]],
         typer.Option(help="A frame that is labelled already, as SCENE/FRAME, or 'existing' for all with a label file."),
     ] = None,
+    workers: Workers = 1,
     keep_going: KeepGoing = False,
     preset: Annotated[
         Optional[str], typer.Option(help="default or paper; without it, the settings that the scores were made with.")
@@ -90,7 +91,7 @@ def select(
 ) -> None:
     """Choose what is worth a label under a budget, and what can be pseudo-labelled."""
     from lidal3d.cli.progress import facts, progress, say
-    from lidal3d.jobs.select import labelled_frames, select_job
+    from lidal3d.jobs.select import select_job
 
     base = file if file is not None or preset is not None else scores / "config.yaml"
     if base is not None and not base.is_file() and file is None:
@@ -100,7 +101,7 @@ def select(
     with progress("selecting", "frames read") as bar:
         outcome = select_job(
             scores, out, chosen, earlier or (), drive, predictions,
-            labelled_frames=labelled_frames(labelled or (), scores, drive), keep_going=keep_going,
+            labelled_frames=_labelled(labelled or [], scores, drive), keep_going=keep_going, workers=workers,
             start=bar.start, tick=bar.tick,
         )  # fmt: skip
     picked, pseudo = outcome.selection, outcome.pseudo
@@ -160,6 +161,22 @@ def report(
             selection, scores, out, drive=drive, predictions=predictions, layout=layout, label_map=label_map, progress=show
         )
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _labelled(names: list[str], scores: Path, drive: Path | None) -> list[tuple[str, str]]:
+    """(scene, frame name) of the frames that --labelled names."""
+    from lidal3d.errors import UsageError
+
+    if "existing" in names:
+        from lidal3d.jobs.select import source_paths
+        from lidal3d.scene.open import open_drive
+
+        scenes = open_drive(source_paths(scores, drive, None)["drive"])
+        return [(scene.id, frame.name) for scene in scenes for frame in scene if frame.has_labels]
+    for name in names:
+        if "/" not in name:
+            raise UsageError(f"--labelled {name}: expected SCENE/FRAME, for example 00/000012, or 'existing'")
+    return [(scene, frame) for scene, _, frame in (name.partition("/") for name in names)]
 
 
 def _shard(text: str) -> tuple[int, int]:

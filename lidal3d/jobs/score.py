@@ -79,6 +79,7 @@ def score_drive(
     predictions: PredictionStore,
     out: Path,
     config: Config,
+    drive: Path | None = None,
     workers: int = 1,
     shard: tuple[int, int] = (1, 1),
     keep_going: bool = False,
@@ -90,6 +91,7 @@ def score_drive(
 
     Args:
         out: the results folder.
+        drive: the path that the scenes were opened from, noted in source.yaml for the steps that follow.
         workers: processes.
         shard: (i, n): do the i-th of n shares (1-based); a table is only written by `merge_scores` when n > 1.
         keep_going: record frames that cannot be read in failed.jsonl instead of stopping at the first.
@@ -110,7 +112,7 @@ def score_drive(
     start(sum(part.stop - part.first for task in tasks for part in task.parts))
     for _ in run_tasks(_run_task, tasks, workers, tick):
         pass
-    source = {"drive": str(scenes[0].root.resolve()), "predictions": str(predictions.root.resolve())}
+    source = {"drive": str((drive or scenes[0].root).resolve()), "predictions": str(predictions.root.resolve())}
     write_text(out / "source.yaml", yaml.safe_dump(source))
     config.write(out / "config.yaml")
     if shard[1] > 1:

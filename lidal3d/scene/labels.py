@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ def cards_folder() -> Path:
     return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "datasets"
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_label_map(name: str) -> LabelMap:
     """The label map of a data-set card: "semantickitti", "nuscenes", …, or "DATASET-VARIANT".
 
