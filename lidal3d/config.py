@@ -32,7 +32,10 @@ class UnitsConfig(Settings):
     )
     regions: int = Field(20, ge=1, description="kmeans: regions a sweep")
     size_tolerance: float = Field(0.05, gt=0, lt=1, description="kmeans: how far a region's size may be off N/regions")
-    seed_spacing_m: float = Field(1.0, gt=0, description="supervoxels: distance between neighbouring seeds")
+    voxel_m: float = Field(0.2, gt=0, description="supervoxels: edge of a voxel at the sensor; it grows with range")
+    widest_m: float = Field(12.0, gt=0, description="supervoxels: widest extent at the sensor; it grows with range")
+    merge_cost: float = Field(1.0, ge=0, description="supervoxels: how unlike two parts may be; more: fewer, larger")
+    min_points: int = Field(20, ge=1, description="supervoxels: one with fewer points joins the nearest larger one")
     cell_m: float = Field(4.0, gt=0, description="grid: edge of a cell")
 
 

@@ -91,7 +91,7 @@ def select(
 ) -> None:
     """Choose what is worth a label under a budget, and what can be pseudo-labelled."""
     from lidal3d.cli.progress import facts, progress, say
-    from lidal3d.jobs.select import select_job
+    from lidal3d.jobs.select import labelled_frames, select_job
 
     base = file if file is not None or preset is not None else scores / "config.yaml"
     if base is not None and not base.is_file() and file is None:
@@ -101,12 +101,12 @@ def select(
     with progress("selecting", "frames read") as bar:
         outcome = select_job(
             scores, out, chosen, earlier or (), drive, predictions,
-            labelled_frames=_labelled(labelled or [], scores, drive), keep_going=keep_going, workers=workers,
+            labelled_frames=labelled_frames(labelled or (), scores, drive), keep_going=keep_going, workers=workers,
             start=bar.start, tick=bar.tick,
         )  # fmt: skip
     picked, pseudo = outcome.selection, outcome.pseudo
     say(facts([
-        ("regions to label", f"{len(picked.picks)} in {len({p.key.frame for p in picked.picks})} frames"),
+        ("regions to label", f"{len(picked.picks)} in {len({(p.key.scene, p.key.frame) for p in picked.picks})} frames"),
         ("budget", f"{picked.budget:,.0f} {picked.currency}, used {picked.used:,.0f}, left {picked.budget - picked.used:,.0f}"),
         ("pseudo-labelled", f"{len(pseudo.picks)} regions, {sum(p.points for p in pseudo.picks):,} points"),
         ("first", picked.picks[0].reason if picked.picks else "nothing fits the budget"),
@@ -161,22 +161,6 @@ def report(
             selection, scores, out, drive=drive, predictions=predictions, layout=layout, label_map=label_map, progress=show
         )
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
-
-
-def _labelled(names: list[str], scores: Path, drive: Path | None) -> list[tuple[str, str]]:
-    """(scene, frame name) of the frames that --labelled names."""
-    from lidal3d.errors import UsageError
-
-    if "existing" in names:
-        from lidal3d.jobs.select import source_paths
-        from lidal3d.scene.open import open_drive
-
-        scenes = open_drive(source_paths(scores, drive, None)["drive"])
-        return [(scene.id, frame.name) for scene in scenes for frame in scene if frame.has_labels]
-    for name in names:
-        if "/" not in name:
-            raise UsageError(f"--labelled {name}: expected SCENE/FRAME, for example 00/000012, or 'existing'")
-    return [(scene, frame) for scene, _, frame in (name.partition("/") for name in names)]
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -80,7 +80,7 @@ def score_frames(
             if needed not in window:
                 window[needed] = None
                 try:
-                    points, window[needed] = _load(scene, needed, predictions, config)
+                    points, window[needed] = load_frame(scene, needed, predictions, config)
                     if needed in still_asked:
                         waiting[needed] = points
                 except DataError as error:
@@ -91,7 +91,7 @@ def score_frames(
         own = window[frame]
         if own is not None:
             others = [window[j] for j in neighbours[frame]]
-            scores = _score(own, [other for other in others if other is not None], len(predictions.classes), config)
+            scores = score_frame(own, [other for other in others if other is not None], len(predictions.classes), config)
             yield ScoredFrame(frame, waiting.pop(frame), scores)
         window = {kept: loaded for kept, loaded in window.items() if last_use[kept] > frame}
 
@@ -103,7 +103,7 @@ def point_scores(
     return next(score_frames(scene, predictions, config, [frame])).scores
 
 
-def _load(
+def load_frame(
     scene: Scene, index: int, predictions: PredictionStore, config: InterframeConfig
 ) -> tuple[npt.NDArray[np.float32], LoadedFrame]:
     frame = scene[index]
@@ -143,7 +143,7 @@ def _bad_rows(probabilities: npt.NDArray[np.float32], tolerance: float) -> tuple
     return bad, first, first_sum
 
 
-def _score(own: LoadedFrame, others: list[LoadedFrame], classes: int, config: InterframeConfig) -> PointScores:
+def score_frame(own: LoadedFrame, others: list[LoadedFrame], classes: int, config: InterframeConfig) -> PointScores:
     places = np.empty((len(others), len(own.grid)), np.int32)
     rows = []
     for j, other in enumerate(others):
