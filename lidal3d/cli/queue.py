@@ -121,9 +121,10 @@ def export(
     selection: Selected,
     out: Out,
     format: Annotated[str, typer.Option("--format", "-f", help="point_labeler, segments_ai or manifest.")],
-    url_prefix: Annotated[
-        Optional[str], typer.Option(help="segments_ai: where the exported files will be reachable.")
-    ] = None,
+    margin: Annotated[int, typer.Option(help="Frames of context on each side of a picked frame.")] = 5,
+    max_frames: Annotated[int, typer.Option(help="The longest window; a longer run of frames is cut.")] = 100,
+    cameras: Annotated[bool, typer.Option(help="Copy the camera pictures too.")] = True,
+    url_prefix: Annotated[str, typer.Option(help="segments_ai: where the exported files will be reachable.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     drive: DriveMoved = None,
     layout: Layout = None,
@@ -131,12 +132,12 @@ def export(
 ) -> None:
     """Write the queue for a labelling tool."""
     from lidal3d.cli.progress import say
-    from lidal3d.export import ExportOptions
+    from lidal3d.export.options import ExportOptions
     from lidal3d.jobs.export import export_job
 
-    options = ExportOptions(url_prefix=url_prefix) if url_prefix else ExportOptions()
+    options = ExportOptions(margin=margin, max_frames=max_frames, cameras=cameras, url_prefix=url_prefix)
     export_job(selection, out, format, drive, options, layout=layout, label_map=label_map, overwrite=overwrite)
-    say(f"{out}: queue for {format}")
+    say(f"{out}: the queue for {format}; README.txt in it says what to do" if format != "manifest" else f"{out}: the manifest")
 
 
 def report(

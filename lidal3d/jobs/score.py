@@ -104,17 +104,17 @@ def score_drive(
     """
     metadata = _metadata(scenes, predictions, config)
     parts = all_parts(scenes, frames_a_part)
+    mine = _share(parts, *shard)
     _claim_folder(out, metadata, parts)
+    source = {"drive": str((drive or scenes[0].root).resolve()), "predictions": str(predictions.root.resolve())}
+    write_text(out / "source.yaml", yaml.safe_dump(source))
+    config.write(out / "config.yaml")
     if (out / "scores.parquet").is_file():
         return ScoreResult(ScoreTable.read(out / "scores.parquet"), _known_failures(out))
-    mine = _share(parts, *shard)
     tasks = _tasks(scenes, mine, predictions, config, out, metadata, workers, keep_going)
     start(sum(part.stop - part.first for task in tasks for part in task.parts))
     for _ in run_tasks(_run_task, tasks, workers, tick):
         pass
-    source = {"drive": str((drive or scenes[0].root).resolve()), "predictions": str(predictions.root.resolve())}
-    write_text(out / "source.yaml", yaml.safe_dump(source))
-    config.write(out / "config.yaml")
     if shard[1] > 1:
         return ScoreResult(None, _failures([out], mine))
     return _finish([out], parts, out)
@@ -139,6 +139,11 @@ def merge_scores(folders: Sequence[Path], out: Path) -> ScoreResult:
     for folder, run in zip(folders, runs, strict=True):
         if run != runs[0]:
             raise DataError(f"{folder}: scored with other settings or another drive than {folders[0]}; cannot merge")
+    finished = [folder for folder in folders if (folder / "scores.parquet").is_file()]
+    if finished:
+        table = ScoreTable.read(finished[0] / "scores.parquet")
+        table.write(out / "scores.parquet")
+        return ScoreResult(table, _known_failures(finished[0]))
     parts = [Part(*part) for part in runs[0]["parts"]]
     missing = [part for part in parts if _find(part, folders) is None]
     if missing:

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""`lidal3d train`: the built-in network on the labelled frames of a drive log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lidal3d.config import Config
+from lidal3d.errors import DataError, UsageError
+from lidal3d.scene.labels import LabelMap
+from lidal3d.scene.open import open_drive
+from lidal3d.scene.scene import Frame, Scene
+
+if TYPE_CHECKING:
+    from lidal3d.learn.train import LabelSource, Progress
+
+CONFIG_FILE = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
+
+    Attributes:
+        path: the model's file.
+        model: its name for people.
+        frames: how many labelled frames it learnt from.
+        steps: optimiser steps taken.
+        loss: mean loss of the last tenth of the steps.
+    """
+
+    path: Path
+    model: str
+    frames: int
+    steps: int
+    loss: float
+
+
+def train_on_drive(
+    drive_path: Path | str,
+    out_folder: Path | str,
+    config: Config | None = None,
+    frames: Sequence[str] | None = None,
+    scenes: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    labels: LabelSource | None = None,
+    initial: Path | str | None = None,
+    layout: str | None = None,
+    label_map: str | None = None,
+    device: str = "cpu",
+) -> Trained:
+    """Train on labelled frames and write `model.safetensors` and `config.yaml` into `out_folder`.
+
+    Args:
+        drive_path: a drive log.
+        out_folder: where the model goes; a model there is replaced when the new one is whole.
+        config: all settings; `config.train` is used.
+        frames: "SCENE/FRAME" each, or None for all labelled frames.
+        scenes: only these scenes, or None for all.
+        progress: called with (step from 1, loss) after every step.
+        labels: other labels than the frames' own, see `lidal3d.learn.train.train`.
+        initial: a model's folder to start from.
+        layout: the drive's layout, or None to recognise it.
+        label_map: name of the label map, or None for the data set's own.
+        device: where torch computes.
+
+    Raises:
+        UsageError: a scene or a frame that the drive does not have.
+        DataError: no labelled frame, no classes, a damaged sweep, an initial model that does not fit.
+    """
+    config = config or Config()
+    drive = chosen_scenes(open_drive(drive_path, layout, label_map), scenes, drive_path)
+    classes = drive_classes(drive, drive_path)
+    labelled = chosen_frames(drive, frames, drive_path, anything=labels is not None)
+
+    from lidal3d.learn.model import load_model
+    from lidal3d.learn.train import architecture_for, train
+
+    start = None
+    if initial is not None:
+        start = load_model(initial, classes.classes, architecture_for(classes, config.train))
+    losses: list[float] = []
+
+    def note(step: int, loss: float) -> None:
+        losses.append(loss)
+        if progress is not None:
+            progress(step, loss)
+
+    model = train(labelled, classes, config.train, labels, start, note, device)
+    path = model.save(out_folder)
+    config.write(Path(out_folder) / CONFIG_FILE)
+    last = losses[-max(1, len(losses) // 10) :]
+    return Trained(path, model.name, len(labelled), len(losses), sum(last) / len(last))
+
+
+def chosen_scenes(drive: Sequence[Scene], wanted: Sequence[str] | None, path: Path | str) -> list[Scene]:
+    """The scenes of a drive that were asked for, in the drive's order. Raises UsageError for one it does not have."""
+    known = [scene.id for scene in drive]
+    for name in wanted or ():
+        if name not in known:
+            raise UsageError(f"{path}: no scene '{name}' among its {len(known)} ({_first(known)})")
+    return [scene for scene in drive if wanted is None or scene.id in wanted]
+
+
+def chosen_frames(
+    drive: Sequence[Scene], wanted: Sequence[str] | None, path: Path | str, anything: bool = False
+) -> list[Frame]:
+    """The frames "SCENE/FRAME" that were asked for, or all labelled ones.
+
+    Args:
+        drive: its scenes.
+        wanted: selectors, or None.
+        path: the drive's, for messages.
+        anything: without selectors take frames with no label file too (their labels come from elsewhere).
+
+    Raises:
+        UsageError: a selector names no frame.
+        DataError: no frame has labels.
+    """
+    if wanted is None:
+        found = [frame for scene in drive for frame in scene if anything or frame.has_labels]
+        if not found:
+            total = sum(len(scene) for scene in drive)
+            raise DataError(f"{path}: 0 of {total} frames have labels; label some first, or train on another drive")
+        return found
+    places = {f"{scene.id}/{name}": (scene, index) for scene in drive for index, name in enumerate(scene.frame_names)}
+    for selector in wanted:
+        if selector not in places:
+            raise UsageError(f"{path}: no frame '{selector}' among its {len(places)} ({_first(list(places))})")
+    return [scene[index] for scene, index in (places[selector] for selector in dict.fromkeys(wanted))]
+
+
+def drive_classes(drive: Sequence[Scene], path: Path | str) -> LabelMap:
+    """The label map that all scenes share. Raises DataError where there is none."""
+    maps = {scene.label_map.name: scene.label_map for scene in drive if scene.label_map is not None}
+    if len(maps) != 1:
+        raise DataError(
+            f"{path}: {len(maps)} label maps in {len(drive)} scenes, training needs exactly one; give --label-map"
+        )
+    return next(iter(maps.values()))
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""From settings to a partition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lidal3d.config import UnitsConfig
+from lidal3d.units.base import Partition
+from lidal3d.units.grid import GridCells, WholeFrame
+from lidal3d.units.kmeans import BalancedKMeans
+from lidal3d.units.supervoxels import Supervoxels
+
+PARTITIONS: dict[str, Callable[[UnitsConfig], Partition]] = {
+    "supervoxels": lambda c: Supervoxels(c.voxel_m, c.widest_m, c.merge_cost, c.min_points),
+    "kmeans": lambda c: BalancedKMeans(c.regions, c.size_tolerance),
+    "grid": lambda c: GridCells(c.cell_m),
+    "frame": lambda c: WholeFrame(),
+}
+
+
+def make_partition(config: UnitsConfig) -> Partition:
+    """The partition that `config.kind` names.
+
+    >>> make_partition(UnitsConfig(kind="frame")).kind
+    'frame'
+    """
+    return PARTITIONS[config.kind](config)
