@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,10 +88,10 @@ class TrainConfig(Settings):
 
     width: float = Field(0.25, gt=0, description="factor on the channels 32 32 64 128 256 256 128 96 96")
     blocks: int = Field(1, ge=1, description="residual blocks a level")
-    voxel_m: float = Field(0.1, gt=0, description="edge of a voxel")
+    voxel_m: float = Field(0.2, gt=0, description="edge of a voxel")
     max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
     steps: int = Field(400, ge=1, description="optimiser steps")
-    batch: int = Field(2, ge=1, description="sweeps a step")
+    batch: int = Field(1, ge=1, description="sweeps a step")
     learning_rate: float = Field(3e-3, gt=0, description="peak of the cosine schedule")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's")
     class_balance: float = Field(0.5, ge=0, le=1, description="a class weighs frequency^-this; 0 treats all alike")
@@ -146,6 +147,13 @@ class Config(Settings):
             key = ".".join(str(part) for part in first["loc"])
             raise UsageError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from None
 
+    def assigned(self, assignments: Sequence[str]) -> Config:
+        """A copy with assignments like "interframe.half_window=8" applied. Raises UsageError as `updated` does."""
+        config = self
+        for assignment in assignments:
+            config = config.updated(_assignment(assignment), f"--set {assignment}")
+        return config
+
     def write(self, path: Path) -> None:
         """Save as YAML."""
         write_text(path, yaml.safe_dump(self.model_dump(), sort_keys=False))
@@ -180,15 +188,26 @@ def load_config(preset: str = "default", file: Path | None = None, assignments: 
         if not isinstance(changes, dict):
             raise UsageError(f"{file}: expected settings as 'group: {{key: value}}', found a {type(changes).__name__}")
         config = config.updated(changes, str(file))
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals:
-            raise UsageError(f"--set {assignment}: expected key=value, for example interframe.half_window=8")
+    return config.assigned(assignments)
+
+
+def configs_folder() -> Path:
+    """Where the documented settings files lie: inside the installed package, or at the top of a source checkout."""
+    installed = Path(__file__).resolve().parent / "configs"
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[1] / "configs"
+
+
+def _assignment(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text}: expected key=value, for example interframe.half_window=8")
+    try:
         nested: Any = yaml.safe_load(value)
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        config = config.updated(nested, f"--set {assignment}")
-    return config
+    except yaml.YAMLError:
+        raise UsageError(f"--set {text}: '{value}' is not a YAML value; put it in quotes") from None
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from lidal3d.config import Config
+from lidal3d.config import Config, configs_folder, load_config
 from lidal3d.errors import UsageError
 from lidal3d.files import write_text
 from lidal3d.jobs.quality import Quality, queue_quality
@@ -30,14 +30,6 @@ Progress = Callable[[str, str], "AbstractContextManager[Bar]"]
 
 COLUMNS = 1024
 LABELLED_SHARE = 0.07
-SETTINGS: dict[str, Any] = {
-    "train": {"voxel_m": 0.15, "steps": 220, "batch": 2},
-    "predict": {"views": 4},
-    "select": {"budget": "2%"},
-    "pseudo": {"budget": "5%"},
-    "report": {"picks": 20},
-}
-
 
 def run_demo(out: Path, frames: int, seed: int, progress: Progress) -> str:
     """Run the round and return its table, which is also saved as OUT/table.txt.
@@ -47,7 +39,7 @@ def run_demo(out: Path, frames: int, seed: int, progress: Progress) -> str:
         LidalError: as the steps raise.
     """
     _claim(out, {"frames": frames, "seed": seed})
-    config = Config().updated({**SETTINGS, "train": {**SETTINGS["train"], "seed": seed}})
+    config = load_config("default", configs_folder() / "demo.yaml", (f"train.seed={seed}",))
     seconds: dict[str, float] = {}
 
     def timed(name: str, step: Callable[[], Any]) -> Any:

@@ -6,6 +6,8 @@
     OUT/parts/SCENE/000000-000049.parquet one part for each 50 frames, written whole; what is there is not done again
     OUT/failed.jsonl                      frames that could not be read (only with keep_going)
     OUT/scores.parquet, config.yaml, source.yaml    the table, when every part is there
+
+Everything is written beside its place and renamed into it: a kill at any moment costs at most the open parts.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What scoring left behind: the table (None while parts of other shards are missing) and the frames it could not read."""
+    """The table (None while parts of other shards are missing), and the frames that could not be read."""
 
     table: ScoreTable | None
     failed: tuple[dict[str, Any], ...]
@@ -109,8 +111,9 @@ def score_drive(
     source = {"drive": str((drive or scenes[0].root).resolve()), "predictions": str(predictions.root.resolve())}
     write_text(out / "source.yaml", yaml.safe_dump(source))
     config.write(out / "config.yaml")
-    if (out / "scores.parquet").is_file():
-        return ScoreResult(ScoreTable.read(out / "scores.parquet"), _known_failures(out))
+    # Frames that could not be read may have been mended since: then everything that saw them changes.
+    if (out / "scores.parquet").is_file() and not (out / "failed.jsonl").is_file():
+        return ScoreResult(ScoreTable.read(out / "scores.parquet"), ())
     tasks = _tasks(scenes, mine, predictions, config, out, metadata, workers, keep_going)
     start(sum(part.stop - part.first for task in tasks for part in task.parts))
     for _ in run_tasks(_run_task, tasks, workers, tick):
@@ -176,7 +179,9 @@ def _claim_folder(out: Path, metadata: dict[str, Any], parts: list[Part]) -> Non
     path = out / "run.json"
     if path.is_file():
         if _read_run(out)["fingerprint"] != run["fingerprint"]:
-            raise DataError(f"{out}: holds scores of another drive, model or settings; choose another --out, or remove it")
+            raise DataError(
+                f"{out}: holds scores of another drive, model or settings; choose another --out, or remove it"
+            )
     else:
         write_json(path, run)
 
@@ -246,6 +251,8 @@ def _run_task(task: _Task, tick: Callable[[], None]) -> None:
             scored = next(stream, None)
         if failures:
             write_json(part.failed_path(task.folder), failures)
+        else:
+            part.failed_path(task.folder).unlink(missing_ok=True)
         (concatenate(rows) if rows else _empty_table(task)).write(part.path(task.folder))
 
 
@@ -304,6 +311,8 @@ def _finish(folders: Sequence[Path], parts: list[Part], out: Path) -> ScoreResul
     homes = [(part, _find(part, folders)) for part in parts]
     table = concatenate([ScoreTable.read(part.path(home)) for part, home in homes if home is not None])
     table.write(out / "scores.parquet")
+    if not failures:
+        (out / "failed.jsonl").unlink(missing_ok=True)
     shutil.rmtree(out / "parts", ignore_errors=True)
     return ScoreResult(table, failures)
 

@@ -57,6 +57,7 @@ def select_job(
     predictions: Path | None = None,
     *,
     labelled_frames: Collection[tuple[str, str]] = (),
+    layout: str | None = None,
     keep_going: bool = False,
     workers: int = 1,
     start: Callable[[int], None] = lambda frames: None,
@@ -68,6 +69,7 @@ def select_job(
         earlier: manifests of the rounds before, the first one first.
         drive, predictions: where they lie now, when not where `source.yaml` beside the scores says.
         labelled_frames: (scene id, frame name) of frames that people labelled whole: nothing in them is chosen.
+        layout: the drive's layout, or None to recognise it.
         keep_going: a frame that can't be read costs only its own picks and is told in failed.jsonl.
         workers: processes; the manifest is the same for any number.
         start: told how many frames are to be read again.
@@ -85,7 +87,7 @@ def select_job(
     store = PredictionStore.open(source["predictions"]) if "predictions" in source else None
     return select_from_scenes(
         table,
-        open_drive(Path(source["drive"])),
+        open_drive(Path(source["drive"]), layout),
         store,
         Path(out),
         config,
@@ -189,12 +191,14 @@ def frame_indices(scenes: Mapping[str, Scene], names: Collection[tuple[str, str]
     return frozenset(found)
 
 
-def labelled_frames(names: Sequence[str], scores_folder: Path, drive: Path | None = None) -> list[tuple[str, str]]:
+def labelled_frames(
+    names: Sequence[str], scores_folder: Path, drive: Path | None = None, layout: str | None = None
+) -> list[tuple[str, str]]:
     """(scene id, frame name) of the frames that people labelled whole, as `select_job` takes them.
 
     Args:
         names: "SCENE/FRAME", or "existing" for every frame with a label file.
-        scores_folder, drive: as for `select_job`; the drive is opened only when there are names.
+        scores_folder, drive, layout: as for `select_job`; the drive is opened only when there are names.
 
     Raises:
         UsageError: a name that is neither.
@@ -203,7 +207,7 @@ def labelled_frames(names: Sequence[str], scores_folder: Path, drive: Path | Non
 
     if not names:
         return []
-    return frames_named(names, open_drive(Path(source_paths(Path(scores_folder), drive, None)["drive"])))
+    return frames_named(names, open_drive(Path(source_paths(Path(scores_folder), drive, None)["drive"]), layout))
 
 
 def frames_named(names: Sequence[str], scenes: Sequence[Scene]) -> list[tuple[str, str]]:

@@ -11,13 +11,11 @@ import numpy.typing as npt
 
 
 class Partition(Protocol):
-    """Cuts one sweep into units; deterministic: the same points give the same units on any machine.
+    """Cuts one sweep into units; deterministic: the same points give the same units on any machine."""
 
-    Attributes:
-        kind: the units' kind ("supervoxels", "kmeans", "grid", "frame"), as it stands in the score table.
-    """
-
-    kind: str
+    @property
+    def kind(self) -> str:
+        """The units' kind ("supervoxels", "kmeans", "grid", "frame"), as it stands in the score table."""
 
     def __call__(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         """Unit ids (N,) of points (N, 4): 0 … R−1, each used, every point in exactly one; empty for no points."""

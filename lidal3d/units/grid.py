@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ class GridCells:
     """
 
     cell_m: float = 4.0
-    kind: str = "grid"
+    kind: str = field(default="grid", init=False)
 
     def __call__(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         """Unit ids (N,) of points (N, 3+). Raises DataError for coordinates that are not finite."""
@@ -35,7 +35,7 @@ class GridCells:
 class WholeFrame:
     """The `frame` partition: one unit, all points."""
 
-    kind: str = "frame"
+    kind: str = field(default="frame", init=False)
 
     def __call__(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         """Zeros (N,) for points (N, 3+). Raises DataError for coordinates that are not finite."""

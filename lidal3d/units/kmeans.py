@@ -12,7 +12,7 @@ out of bounds after that is moved point by point at the least extra cost, so the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from numba import njit
 from lidal3d.units.points import finite_xyz
 
 SAMPLE = 6000
+SAMPLE_PER_REGION = 100
 ROUNDS = 10
 FULL_STEPS = 12
 BLOCK = 1024
@@ -49,7 +50,7 @@ class BalancedKMeans:
 
     regions: int = 20
     size_tolerance: float = 0.05
-    kind: str = "kmeans"
+    kind: str = field(default="kmeans", init=False)
 
     def __call__(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         """Unit ids (N,) of points (N, 3+). Raises DataError for coordinates that are not finite."""
@@ -58,7 +59,8 @@ class BalancedKMeans:
             return np.arange(len(xyz), dtype=np.int32)
         columns = np.ascontiguousarray((xyz - xyz.mean(axis=0)).T)
         lower, upper = size_bounds(len(xyz), self.regions, self.size_tolerance)
-        centers, prices = _fit(np.ascontiguousarray(columns[:, :: max(1, len(xyz) // SAMPLE)]), self.regions)
+        step = max(1, len(xyz) // max(SAMPLE, SAMPLE_PER_REGION * self.regions))
+        centers, prices = _fit(np.ascontiguousarray(columns[:, ::step]), self.regions)
         return _assign_within_bounds(columns, centers, prices, lower, upper)
 
 
@@ -116,7 +118,7 @@ def _balance(
     Laplacian of the border densities: raising w_a by dw moves the points whose margin to b is below dw from a to b.
     """
     target = columns.shape[1] / len(centers)
-    width = 0.05 * float((columns * columns).mean())
+    width = float((columns * columns).mean()) / len(centers)
     best_dual, best, caution = -np.inf, (np.zeros(0, np.int32), prices), CAUTION
     trial = prices
     slopes = excess = np.zeros(0)

@@ -80,23 +80,44 @@ def _too_wide(bounds, a, b, widest):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def merge_cost(regions, a, b, limits):  # type: ignore[no-untyped-def]
-    """Cost of merging regions a and b; infinite if they would be wider than allowed."""
+def merge_cost(regions, a, b, limits, enough):  # type: ignore[no-untyped-def]
+    """Cost of merging regions a and b; infinite if they would be wider than allowed, or if it is above `enough`."""
     if _too_wide(regions.bounds, a, b, limits.widest):
         return np.inf
     one, other = regions.sums[a], regions.sums[b]
-    both = one + other
+    both = _added(one, other)
     x, y, z = both[1] / both[0], both[2] / both[0], both[3] / both[0]
     range_m = 1e-3 * np.sqrt(x * x + y * y + z * z)
     cells_per_mm = 1e-3 * cells_per_metre(range_m, limits.voxel_m, limits.doubling_m)
-    gained = max(_residual(both) - regions.residual[a] - regions.residual[b], 0.0)
-    offset = np.sqrt((1.0 / one[0] + 1.0 / other[0]) * gained)
     dx, dy = one[1] / one[0] - other[1] / other[0], one[2] / one[0] - other[2] / other[0]
     dz = HEIGHT * (one[3] / one[0] - other[3] / other[0])
     apart = np.sqrt(dx * dx + dy * dy + dz * dz)
     bright = abs(one[10] / one[0] - other[10] / other[0]) / 1024.0
     size = np.sqrt(min(one[0], other[0], FULL) / FULL)
-    return size * ((OFFSET * offset + NEAR * apart) * cells_per_mm + BRIGHT * bright)
+    without_offset = NEAR * apart * cells_per_mm + BRIGHT * bright
+    if size * without_offset > enough:
+        return np.inf
+    gained = max(_residual(both) - regions.residual[a] - regions.residual[b], 0.0)
+    offset = np.sqrt((1.0 / one[0] + 1.0 / other[0]) * gained)
+    cost = size * (OFFSET * offset * cells_per_mm + without_offset)
+    return cost if cost <= enough else np.inf
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _added(one, other):  # type: ignore[no-untyped-def]
+    """Sums of two regions together, without brightness; a tuple, because an array here would double the time."""
+    return (
+        one[0] + other[0],
+        one[1] + other[1],
+        one[2] + other[2],
+        one[3] + other[3],
+        one[4] + other[4],
+        one[5] + other[5],
+        one[6] + other[6],
+        one[7] + other[7],
+        one[8] + other[8],
+        one[9] + other[9],
+    )
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -132,7 +153,7 @@ def _link(pairs, count):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _best(a, regions, links, limits, seen, mark):  # type: ignore[no-untyped-def]
-    """Cheapest neighbour of region a (-1: none) and its cost; drops doubled and inner links of a on the way."""
+    """Cheapest neighbour of region a within the limits (-1: none), and its cost; drops doubled and inner links."""
     best, cheapest = -1, np.inf
     link, before = links.head[a], -1
     while link >= 0:
@@ -146,7 +167,7 @@ def _best(a, regions, links, limits, seen, mark):  # type: ignore[no-untyped-def
             seen[b] = mark
             links.target[link] = b
             before = link
-            cost = merge_cost(regions, a, b, limits)
+            cost = merge_cost(regions, a, b, limits, min(cheapest, limits.dearest))
             if cost < cheapest or (cost == cheapest and b < best):
                 best, cheapest = b, cost
         link = links.following[link]
@@ -188,7 +209,7 @@ def merge(sums, bounds, pairs, limits):  # type: ignore[no-untyped-def]
     for a in range(len(sums)):
         b, cost = _best(a, regions, links, limits, seen, mark)
         mark += 1
-        if b >= 0 and cost <= limits.dearest:
+        if b >= 0:
             heapq.heappush(heap, (cost, a, b, 0, 0))
     while len(heap):
         cost, a, b, version_a, version_b = heapq.heappop(heap)
@@ -199,7 +220,7 @@ def merge(sums, bounds, pairs, limits):  # type: ignore[no-untyped-def]
             _join(a, b, regions, links)
         b, cost = _best(a, regions, links, limits, seen, mark)
         mark += 1
-        if b >= 0 and cost <= limits.dearest:
+        if b >= 0:
             heapq.heappush(heap, (cost, a, b, regions.version[a], regions.version[b]))
     for a in range(len(sums)):
         regions.parent[a] = _root(regions.parent, a)

@@ -11,7 +11,7 @@ Integer sums make the result independent of the order of the points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ class Supervoxels:
     widest_m: float = 12.0
     merge_cost: float = 1.0
     min_points: int = 20
-    kind: str = "supervoxels"
+    kind: str = field(default="supervoxels", init=False)
 
     def __call__(self, points: npt.NDArray[np.float32]) -> Ids:
         """Unit ids (N,) of points (N, 3+); column 3, if any, is intensity in whatever unit.

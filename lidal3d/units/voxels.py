@@ -37,7 +37,8 @@ class Voxels:
         keys: (V,) packed cell numbers.
         point_voxel: (N,) voxel of each point.
         sums: (V, 11) integer sums over a voxel's points: count, x y z (mm), xx xy xz yy yz zz (mm²), brightness.
-        starts: (V + 1,) and `neighbours` (E,): voxels of the 26 cells around voxel i are neighbours[starts[i]:starts[i+1]].
+        starts: (V + 1,) where each voxel's neighbours begin: those of voxel i are neighbours[starts[i]:starts[i + 1]].
+        neighbours: (E,) the occupied among the 26 cells around each voxel.
     """
 
     keys: Ints

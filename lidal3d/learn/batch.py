@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""From sweeps to what the network reads: voxels, their features, and a label and a weight for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lidal3d.errors import DataError
+from lidal3d.learn.voxels import Voxels, unpack, voxelise
+from lidal3d.scene.labels import IGNORE
+
+VOXEL_FEATURES = 6
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep for training.
+
+    Attributes:
+        points: (N, 4) float32, x y z in metres, intensity.
+        labels: (N,) uint8 train ids, 255 where there is none.
+        weights: (N,) float32, or None where all labels weigh 1.
+    """
+
+    points: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.uint8]
+    weights: npt.NDArray[np.float32] | None = None
+
+    def within(self, range_m: float) -> Sweep:
+        """Only the points nearer than this to the sensor's axis."""
+        near = np.hypot(self.points[:, 0], self.points[:, 1]) < range_m
+        return Sweep(self.points[near], self.labels[near], None if self.weights is None else self.weights[near])
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """Voxels (V) of one or several views, and their features (V, VOXEL_FEATURES)."""
+
+    features: Tensor
+    voxels: Voxels
+
+
+def network_input(views: Sequence[Tensor], voxel_m: float) -> NetworkInput:
+    """Voxelise views, each (N_i, 4) float32 points; a voxel's features are means over its points.
+
+    The features are the offset from the voxel's centre (3, in voxels), height and distance from the sensor (metres),
+    and intensity: no bearing, since a sweep means the same when the car turns.
+
+    Raises:
+        DataError: a coordinate or an intensity is not finite.
+    """
+    points = torch.cat(list(views)) if len(views) > 1 else views[0]
+    owner: Tensor | int = 0
+    if len(views) > 1:
+        sizes = torch.tensor([len(v) for v in views], device=points.device)
+        owner = torch.repeat_interleave(torch.arange(len(views), device=points.device), sizes)
+    voxels = voxelise(points[:, :3], voxel_m, owner)
+    means = voxels.mean(torch.cat([points, torch.linalg.vector_norm(points[:, :2], dim=1, keepdim=True)], dim=1))
+    if not bool(torch.isfinite(means).all()):
+        bad = int((~torch.isfinite(points[:, 3])).sum())
+        raise DataError(f"{bad} of {len(points)} intensities are not finite; run `lidal3d check` on the drive")
+    offset = means[:, :3] / voxel_m - unpack(voxels.keys)[0] - 0.5
+    return NetworkInput(torch.cat([offset, means[:, 2:3], means[:, 4:], means[:, 3:4]], dim=1), voxels)
+
+
+def voxel_labels(
+    voxels: Voxels, labels: npt.NDArray[np.uint8], weights: npt.NDArray[np.float32] | None, classes: int
+) -> tuple[Tensor, Tensor]:
+    """The heaviest label of each voxel (V,) int64, 255 where no point has one, and its mean weight (V,) float32.
+
+    Args:
+        voxels: of N points.
+        labels: (N,) train ids below `classes`, or 255.
+        weights: (N,) or None for 1 everywhere; a label of weight 0 counts as none.
+        classes: C.
+    """
+    row = voxels.point_voxel.cpu().numpy()
+    weights = np.ones(len(labels), dtype=np.float32) if weights is None else weights
+    used = (labels != IGNORE) & (weights > 0)
+    cell = row[used] * classes + labels[used]
+    votes = np.bincount(cell, weights[used], minlength=len(voxels) * classes).reshape(len(voxels), classes)
+    counts = np.bincount(cell, minlength=len(voxels) * classes).reshape(len(voxels), classes)
+    best = votes.argmax(axis=1)
+    voters = np.take_along_axis(counts, best[:, None], 1)[:, 0]
+    weight = np.take_along_axis(votes, best[:, None], 1)[:, 0] / np.maximum(voters, 1)
+    target = np.where(voters > 0, best, IGNORE)
+    device = voxels.keys.device
+    return torch.from_numpy(target).to(device), torch.from_numpy(weight.astype(np.float32)).to(device)

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""MinkUNet (Choy et al., CVPR 2019, in the shape that SPVNAS and LiDAL use), with a factor on its widths."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lidal3d.learn.sparse import (
+    DownConv,
+    Level,
+    PointwiseConv,
+    SparseTensor,
+    SubmanifoldConv,
+    UpConv,
+    VoxelNorm,
+    concatenate,
+    relu,
+)
+
+CHANNELS = (32, 32, 64, 128, 256, 256, 128, 96, 96)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a checkpoint must agree on to fit a network.
+
+    Attributes:
+        classes: C outputs.
+        channels_in: input features a voxel.
+        width: factor on CHANNELS.
+        blocks: residual blocks a level.
+        name: the kind of network.
+    """
+
+    classes: int
+    channels_in: int
+    width: float
+    blocks: int
+    name: str = "minkunet"
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Widths of stem, four levels down, four levels up."""
+        return tuple(max(1, round(c * self.width)) for c in CHANNELS)
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain values, for a file's header."""
+        return asdict(self)
+
+
+class ResidualBlock(nn.Module):
+    """relu(norm(conv(relu(norm(conv x)))) + shortcut x), the shortcut pointwise where the widths differ."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.first = SubmanifoldConv(channels_in, channels_out)
+        self.second = SubmanifoldConv(channels_out, channels_out)
+        self.shortcut = PointwiseConv(channels_in, channels_out) if channels_in != channels_out else None
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(V, C_in) to (V, C_out)."""
+        y = self.second(relu(self.first(x)))
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        return relu(SparseTensor(y.features + shortcut.features, x.level))
+
+
+def _blocks(channels_in: int, channels_out: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels_in if i == 0 else channels_out, channels_out) for i in range(count)))
+
+
+class Down(nn.Module):
+    """Halve the resolution, then residual blocks."""
+
+    def __init__(self, channels_in: int, channels_out: int, blocks: int) -> None:
+        super().__init__()
+        self.down = DownConv(channels_in, channels_in)
+        self.blocks = _blocks(channels_in, channels_out, blocks)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(V, C_in) to (V', C_out) on the coarser level."""
+        result: SparseTensor = self.blocks(relu(self.down(x)))
+        return result
+
+
+class Up(nn.Module):
+    """Double the resolution, join what the way down left there, then residual blocks."""
+
+    def __init__(self, channels_in: int, channels_skip: int, channels_out: int, blocks: int) -> None:
+        super().__init__()
+        self.up = UpConv(channels_in, channels_out)
+        self.blocks = _blocks(channels_out + channels_skip, channels_out, blocks)
+
+    def forward(self, x: SparseTensor, skip: SparseTensor) -> SparseTensor:
+        """(V', C_in) and skip (V, C_skip) to (V, C_out)."""
+        result: SparseTensor = self.blocks(concatenate(relu(self.up(x, skip.level)), skip))
+        return result
+
+
+class MinkUNet(nn.Module):
+    """Sparse U-Net: a stem, four levels down, four levels up, a linear head."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        c = architecture.channels
+        # Metres, intensities and offsets differ by orders of magnitude: the network learns what is usual for its data.
+        self.input_norm = VoxelNorm(architecture.channels_in, affine=False)
+        self.stem = nn.ModuleList([SubmanifoldConv(architecture.channels_in, c[0]), SubmanifoldConv(c[0], c[0])])
+        self.downs = nn.ModuleList([Down(c[i], c[i + 1], architecture.blocks) for i in range(4)])
+        self.ups = nn.ModuleList([Up(c[4 + i], c[3 - i], c[5 + i], architecture.blocks) for i in range(4)])
+        self.head = nn.Linear(c[8], architecture.classes)
+
+    def forward(self, features: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (V, C) and last features (V, D).
+
+        Args:
+            features: (V, channels_in).
+            keys: (V,) int64 voxel keys, sorted and unique.
+        """
+        x = SparseTensor(self.input_norm(features), Level(keys))
+        for stem in self.stem:
+            x = relu(stem(x))
+        skips = []
+        for down in self.downs:
+            skips.append(x)
+            x = down(x)
+        for up in self.ups:
+            x = up(x, skips.pop())
+        return self.head(x.features), x.features
+
+
+def build(architecture: Architecture, seed: int = 0) -> MinkUNet:
+    """A network with random weights drawn from `seed`, whatever torch's global generator holds."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MinkUNet(architecture)

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model: the network and everything needed to feed it and to name its outputs; one safetensors file on disk.
+
+The header (architecture, classes, voxel size, settings) is JSON in the file's own metadata, so weights and header can
+never be of different trainings. Nothing in the file is executed on loading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lidal3d.errors import DataError
+from lidal3d.files import replacing
+from lidal3d.learn.minkunet import Architecture, MinkUNet, build
+
+MODEL_FILE = "model.safetensors"
+HEADER_KEY = "lidal3d"
+FORMAT = 1
+
+
+@dataclass
+class Model:
+    """A network with what it was trained for.
+
+    Attributes:
+        network: the weights.
+        classes: C class names, in the order of the outputs.
+        label_map: name of the label map that the classes come from ("semantickitti").
+        voxel_m: edge of a voxel, metres.
+        augmentation: name of the augmentation it was trained with, and which its views are drawn from.
+        settings: the training's settings, for the record.
+    """
+
+    network: MinkUNet
+    classes: tuple[str, ...]
+    label_map: str
+    voxel_m: float
+    augmentation: str = "default"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """For people: kind of network and its size."""
+        parameters = sum(p.numel() for p in self.network.parameters())
+        return f"{self.network.architecture.name} {parameters / 1e6:.2f}M voxel {self.voxel_m:g} m"
+
+    def save(self, folder: Path | str) -> Path:
+        """Write `model.safetensors` into `folder`, whole or not at all; returns its path."""
+        path = Path(folder) / MODEL_FILE
+        header = {
+            "format": FORMAT,
+            "architecture": self.network.architecture.to_dict(),
+            "classes": list(self.classes),
+            "label_map": self.label_map,
+            "voxel_m": self.voxel_m,
+            "augmentation": self.augmentation,
+            "settings": self.settings,
+        }
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        with replacing(path) as temporary:
+            try:
+                save_file(tensors, os.fspath(temporary), metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+            except SafetensorError as error:
+                raise DataError(f"{path}: cannot write ({error}); free space or choose another --out") from None
+        return path
+
+
+def load_model(
+    folder: Path | str, classes: tuple[str, ...] | None = None, architecture: Architecture | None = None
+) -> Model:
+    """Read a model from its folder or file.
+
+    Args:
+        folder: the folder that `Model.save` wrote into, or the .safetensors file.
+        classes: the class list that it must have, or None for any.
+        architecture: the architecture that it must have, or None for any.
+
+    Raises:
+        DataError: missing, damaged, not a lidal3d model, other classes or another architecture than asked for.
+    """
+    path = Path(folder) / MODEL_FILE if Path(folder).suffix != ".safetensors" else Path(folder)
+    header, tensors = _read(path)
+    try:
+        found = Architecture(**header["architecture"])
+        network = build(found)
+        model = Model(
+            network,
+            tuple(map(str, header["classes"])),
+            str(header["label_map"]),
+            float(header["voxel_m"]),
+            str(header["augmentation"]),
+            dict(header["settings"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: its header is not a lidal3d model's ({error}); train it again") from None
+    if architecture is not None:
+        _refuse_other_architecture(path, found, architecture)
+    if classes is not None:
+        _refuse_other_classes(path, model.classes, classes)
+    _refuse_other_tensors(path, tensors, network.state_dict())
+    network.load_state_dict(tensors)
+    network.eval()
+    return model
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no model there; make one with `lidal3d train`")
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            header = json.loads((file.metadata() or {})[HEADER_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except KeyError:
+        raise DataError(f"{path}: safetensors without a lidal3d header; only models of `lidal3d train` open") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a whole safetensors file ({str(error).splitlines()[0]})") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        number = header.get("format") if isinstance(header, dict) else None
+        raise DataError(f"{path}: model format {number}, this lidal3d reads {FORMAT}; train it again")
+    return header, tensors
+
+
+def _refuse_other_architecture(path: Path, found: Architecture, wanted: Architecture) -> None:
+    for key, value in wanted.to_dict().items():
+        if found.to_dict()[key] != value:
+            raise DataError(
+                f"{path}: has {key} {found.to_dict()[key]}, but {key} {value} was asked for; "
+                "change the setting or train a new model"
+            )
+
+
+def _refuse_other_classes(path: Path, found: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+    if len(found) != len(wanted):
+        raise DataError(f"{path}: a model of {len(found)} classes, but the drive has {len(wanted)}; use one of its own")
+    for number, (mine, theirs) in enumerate(zip(found, wanted, strict=True)):
+        if mine != theirs:
+            raise DataError(f"{path}: its class {number} is '{mine}', the drive's is '{theirs}'; use one of its own")
+
+
+def _refuse_other_tensors(path: Path, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    for name in sorted(found.keys() ^ wanted.keys()):
+        place = "has" if name in found else "lacks"
+        raise DataError(f"{path}: {place} the tensor '{name}', unlike the architecture in its header; train it again")
+    for name, tensor in wanted.items():
+        if found[name].shape != tensor.shape:
+            raise DataError(
+                f"{path}: '{name}' has shape {tuple(found[name].shape)}, the architecture in its header needs "
+                f"{tuple(tensor.shape)}; train it again"
+            )
