@@ -59,7 +59,9 @@ class SelectConfig(Settings):
 
     budget: str = Field("1%", description="1%, 50000:points, 20:regions, 10:frames or 3600:seconds")
     score: str = Field("lidal", description="score column to rank by; lidal = divergence with unknown points imputed")
-    min_distance_m: float = Field(5.0, ge=0, description="of two regions closer than this only one is asked")
+    min_distance_m: float | None = Field(
+        None, ge=0, description="of two regions closer than this only one is asked; null: 2 for supervoxels, else 5"
+    )
     rule: Literal["default", "paper"] = Field(
         "default", description="default re-tests after swaps and fills the budget; paper is LiDAL's released loop"
     )
@@ -67,6 +69,15 @@ class SelectConfig(Settings):
     min_points: int = Field(10, ge=1, description="smaller regions are not asked about: a few stray points")
     seconds_per_unit: float = Field(20.0, ge=0, description="labelling time model: seconds to open a unit")
     seconds_per_1000_points: float = Field(10.0, ge=0, description="labelling time model: seconds for 1000 points")
+
+    def distance_m(self, kind: str) -> float:
+        """The least distance between regions of a kind: LiDAL's 5 m suits its regions, which are some 6 m wide.
+
+        Supervoxels are a third as wide; at 5 m they would run out before a budget of 1 % is spent.
+        """
+        if self.min_distance_m is not None:
+            return self.min_distance_m
+        return 2.0 if kind == "supervoxels" else 5.0
 
 
 class PseudoConfig(Settings):
@@ -76,9 +87,9 @@ class PseudoConfig(Settings):
     rule: Literal["default", "paper"] = Field("default", description="as select.rule, for pseudo-labelled regions")
     score: str = Field("divergence", description="score column to rank by, smallest first")
     min_coverage: float = Field(0.5, ge=0, le=1, description="least share of a region's points seen in a neighbour")
-    max_divergence: float = Field(0.05, ge=0, description="largest divergence of a pseudo-labelled region")
-    max_entropy: float = Field(0.3, ge=0, description="largest inter-frame entropy, nats")
-    min_confidence: float = Field(0.9, ge=0, le=1, description="points below it get no pseudo-label")
+    max_divergence: float = Field(0.1, ge=0, description="largest divergence of a pseudo-labelled region")
+    max_entropy: float = Field(1.0, ge=0, description="largest inter-frame entropy, nats")
+    min_confidence: float = Field(0.5, ge=0, le=1, description="points below it get no pseudo-label")
     max_class_share: float = Field(0.3, gt=0, le=1, description="largest share of the budget for one class")
     weight: float = Field(0.5, gt=0, le=1, description="weight of a pseudo-label in training; a human label has 1")
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,10 @@ def demo(
     frames: Annotated[int, typer.Option(min=2, help="Sweeps of the simulated drive.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the town, the traffic and the training.")] = 0,
 ) -> None:
-    """A whole round on a simulated drive: simulate, train, predict, score, select, pseudo-label, export, report."""
+    """A whole round on a simulated drive.
+
+    Simulate, train, predict, score, select, pseudo-label, export, report. A run that was cut off continues.
+    """
     from lidal3d.cli.progress import progress, say
     from lidal3d.jobs.demo import run_demo
 
@@ -32,12 +35,12 @@ def simulate(
     sensor: Annotated[str, typer.Option(help="hdl64 (64 beams) or vlp32 (32 beams).")] = "hdl64",
     layout: Annotated[str, typer.Option(help="semantickitti or nuscenes.")] = "semantickitti",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first scene; the next has the next seed.")] = 0,
-    columns: Annotated[Optional[int], typer.Option(min=8, help="Rays a turn; fewer make smaller sweeps.")] = None,
+    columns: Annotated[int | None, typer.Option(min=8, help="Rays a turn; fewer make smaller sweeps.")] = None,
     camera: Annotated[bool, typer.Option(help="Also render the front camera.")] = True,
     labelled: Annotated[str, typer.Option(help="all, or how many frames a scene get their labels.")] = "all",
 ) -> None:
-    """Write a simulated drive with poses, labels and camera: ray cast, the same bytes for the same options."""
-    from lidal3d.cli.progress import progress, say
+    """Write a simulated drive with labels. Ray cast, with poses and a camera; the same bytes for the same options."""
+    from lidal3d.cli.progress import count, progress, say
     from lidal3d.jobs.simulate import simulate_drive
 
     with progress("simulating", "sweeps") as bar:
@@ -46,22 +49,26 @@ def simulate(
             out, scenes, layout, bar.tick,
             frames=frames, style=style, sensor=sensor, seed=seed, columns=columns, camera=camera, labelled=labelled,
         )  # fmt: skip
-    say(f"{scenes} scene{'s' * (scenes > 1)} of {frames} sweeps in {layout} layout: {out}")
+    say(f"{count(scenes, 'scene')} of {count(frames, 'sweep')} in {layout} layout: {out}")
 
 
 def check(
     drive: Drive,
-    predictions: Annotated[Optional[Path], typer.Option("--predictions", "-p", help="Also check these.")] = None,
+    predictions: Annotated[Path | None, typer.Option("--predictions", "-p", help="Also check these.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     layout: Layout = None,
     label_map: LabelMap = None,
 ) -> None:
-    """Look for everything that would spoil a score: broken files, counts that differ, bad poses. Exit code 1 if any."""
+    """Look for all that would spoil a score.
+
+    Broken files, counts that differ, bad poses, probabilities that are none. Exit code 1 where there are errors.
+    """
     from lidal3d.check import check_drive
     from lidal3d.check.rules import RULES
-    from lidal3d.cli.progress import facts, progress, say
+    from lidal3d.cli.progress import count, facts, progress, say
 
     with progress("checking", "frames") as bar:
+
         def show(done: int, total: int) -> None:
             bar.start(total)
             bar.to(done)
@@ -74,9 +81,10 @@ def check(
             say(f"{finding.severity:<7}  {finding}")
         if report.counts:
             say("")
-            say(facts([(f"{count} × {rule}", RULES[rule].fix) for rule, count in report.counts.items()]))
+            say(facts([(f"{times} × {rule}", RULES[rule].fix) for rule, times in report.counts.items()]))
             say("")
         verdict = "no errors" if report.ok else "errors found"
-        say(f"{report.path}: {report.dataset or 'unknown layout'}, {report.scenes} scenes, {report.frames} frames: {verdict}")
+        extent = f"{count(report.scenes, 'scene')}, {count(report.frames, 'frame')}"
+        say(f"{report.path}: {report.dataset or 'unknown layout'}, {extent}: {verdict}")
     if not report.ok:
         raise typer.Exit(1)

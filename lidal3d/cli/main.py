@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import typer
 
 from lidal3d.cli import drive, model, queue, settings
 from lidal3d.errors import LidalError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="lidal3d",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -23,9 +26,19 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from lidal3d import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit()
+
+
 @app.callback()
 def lidal3d(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and leave.", is_eager=True, callback=_print_version
+    ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
     """What in a drive log is worth labelling, why, and in the format a labelling tool reads.
@@ -44,11 +57,6 @@ def lidal3d(
 
       lidal3d report  queue --out report.html
     """
-    if version:
-        from lidal3d import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit()
 
 
 for command in (
@@ -65,15 +73,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     # --debug may stand anywhere: people add it at the end of the line that failed.
     debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    arguments = [argument for argument in arguments if argument != "--debug"] or ["--help"]
     # The package's kernels are one-threaded and workers are processes: more threads only fight for the cores.
     os.environ.setdefault("NUMBA_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     try:
-        app(arguments, prog_name="lidal3d")
+        code = app(arguments, prog_name="lidal3d", standalone_mode=False) or 0
+        if code == INTERRUPTED:  # typer turns Ctrl-C into this
+            raise KeyboardInterrupt
+        raise SystemExit(code)
     except LidalError as error:
         _fail(error, str(error), error.exit_code, debug)
     except KeyboardInterrupt as error:
-        _fail(error, "interrupted; run the same command again to continue", 130, debug)
+        _fail(error, "interrupted; run the same command again to continue", INTERRUPTED, debug)
     except BrokenPipeError:
         # Whoever read our output has left (`lidal3d … | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,11 +94,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         _fail(error, f"{error.filename or 'system'}: {error.strerror or error}", 1, debug)
     except Exception as error:
+        if hasattr(error, "format_message"):
+            # What typer says of options; the class is private to it.
+            _fail(error, _usage(error), 2, debug)
         _fail(error, f"internal error: {type(error).__name__}: {error} (a defect; --debug shows where)", 1, debug)
 
 
-def _fail(error: BaseException, message: str, code: int, debug: bool) -> None:
+def _usage(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "lidal3d"
+    return f"{error.format_message().rstrip('.')}; see {command} --help"
+
+
+def _fail(error: BaseException, message: str, code: int, debug: bool) -> NoReturn:
     if debug:
-        raise error
+        traceback.print_exception(error)
     print(f"lidal3d: error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code) from None

@@ -5,13 +5,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from lidal3d.cli.settings import Assignments, ConfigFile, Drive, KeepGoing, LabelMap, Layout, Out, Preset, Scenes, settings
+from lidal3d.cli.settings import (
+    Assignments,
+    ConfigFile,
+    Drive,
+    KeepGoing,
+    LabelMap,
+    Layout,
+    Out,
+    Preset,
+    Scenes,
+    settings,
+)
 
-Frames = Annotated[Optional[list[str]], typer.Option("--frame", help="Only this frame, as SCENE/FRAME; may be given again.")]
+Frames = Annotated[
+    list[str] | None, typer.Option("--frame", metavar="SCENE/FRAME", help="Only this frame; may be given again.")
+]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, cuda:1.")]
 
 
@@ -20,8 +33,8 @@ def train(
     out: Out,
     frame: Frames = None,
     scene: Scenes = None,
-    steps: Annotated[Optional[int], typer.Option(min=1, help="Optimiser steps (train.steps).")] = None,
-    initial: Annotated[Optional[Path], typer.Option(help="Start from this model.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps (train.steps).")] = None,
+    initial: Annotated[Path | None, typer.Option(help="Start from this model.")] = None,
     preset: Preset = "default",
     file: ConfigFile = None,
     assignments: Assignments = None,
@@ -29,8 +42,8 @@ def train(
     label_map: LabelMap = None,
     device: Device = "cpu",
 ) -> None:
-    """Train the built-in sparse U-Net on a drive's labelled frames."""
-    from lidal3d.cli.progress import progress, say
+    """Train the built-in model on labelled frames. It is a sparse U-Net, on the CPU or a GPU."""
+    from lidal3d.cli.progress import count, progress, say
     from lidal3d.jobs.train import train_on_drive
 
     chosen = settings(preset, file, [*(assignments or []), *([f"train.steps={steps}"] if steps else [])])
@@ -45,14 +58,15 @@ def train(
             drive, out, chosen, frame, scene, show,
             initial=initial, layout=layout, label_map=label_map, device=device,
         )  # fmt: skip
-    say(f"{trained.path}: {trained.model}, {trained.frames} labelled frames, {trained.steps} steps, loss {trained.loss:.3f}")
+    learnt = f"{count(trained.frames, 'labelled frame')}, {count(trained.steps, 'step')}, loss {trained.loss:.3f}"
+    say(f"{trained.path}: {trained.model}, {learnt}")
 
 
 def predict(
     drive: Drive,
     model: Annotated[Path, typer.Option("--model", "-m", help="A model of `lidal3d train`.")],
     out: Out,
-    views: Annotated[Optional[int], typer.Option(min=1, help="Augmented views to average (predict.views).")] = None,
+    views: Annotated[int | None, typer.Option(min=1, help="Augmented views to average (predict.views).")] = None,
     frame: Frames = None,
     scene: Scenes = None,
     keep_going: KeepGoing = False,
@@ -63,12 +77,13 @@ def predict(
     label_map: LabelMap = None,
     device: Device = "cpu",
 ) -> None:
-    """Predict class probabilities for every point of a drive; a run that was cut off continues."""
-    from lidal3d.cli.progress import progress, say
+    """Predict class probabilities for every point. A run that was cut off continues."""
+    from lidal3d.cli.progress import count, progress, say
     from lidal3d.jobs.predict import predict_drive
 
     chosen = settings(preset, file, [*(assignments or []), *([f"predict.views={views}"] if views else [])])
     with progress("predicting", "frames") as bar:
+
         def show(done: int, total: int) -> None:
             bar.start(total)
             bar.to(done)
@@ -77,6 +92,7 @@ def predict(
             drive, model, out, chosen, scene, frame, keep_going, show,
             layout=layout, label_map=label_map, device=device,
         )  # fmt: skip
-    say(f"{out}: {predicted.written} frames predicted, {predicted.kept} kept, {predicted.failed} failed")
+    say(f"{out}: {count(predicted.written, 'frame')} predicted, {predicted.kept} kept from before")
     if predicted.failed:
+        say(f"{count(predicted.failed, 'frame')} could not be read: {out / 'failed.jsonl'}")
         raise typer.Exit(1)

@@ -24,7 +24,14 @@ class Bar:
 def progress(what: str, unit: str) -> Iterator[Bar]:
     """A bar on stderr, "scoring ━━━━ 12/60 frames 0:00:03"; nothing where stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (
@@ -60,6 +67,11 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """Lines of "name  value", names aligned."""
     width = max(len(name) for name, _ in pairs)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in pairs)
+
+
+def count(number: int, name: str) -> str:
+    """ "1 frame", "1,200 frames"."""
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
 
 
 def say(text: str) -> None:

@@ -5,20 +5,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lidal3d.cli.settings import (
-    Assignments, ConfigFile, Drive, KeepGoing, LabelMap, Layout, Out, Preset, Scenes, Workers, settings,
+    Assignments,
+    ConfigFile,
+    Drive,
+    KeepGoing,
+    LabelMap,
+    Layout,
+    Out,
+    Preset,
+    Scenes,
+    Workers,
+    settings,
 )  # fmt: skip
 
 if TYPE_CHECKING:
     from lidal3d.jobs.score import ScoreResult
+    from lidal3d.select.selection import Selection
 
-Moved = "where it lies now, if it was moved since"
-DriveMoved = Annotated[Optional[Path], typer.Option("--drive", help=f"The drive log, {Moved}.")]
-PredictionsMoved = Annotated[Optional[Path], typer.Option("--predictions", "-p", help=f"The predictions, {Moved}.")]
+DriveMoved = Annotated[Path | None, typer.Option("--drive", help="Where the drive lies now, if it was moved.")]
+PredictionsMoved = Annotated[
+    Path | None, typer.Option("--predictions", "-p", help="Where the predictions lie now, if they were moved.")
+]
 Selected = Annotated[Path, typer.Argument(help="A folder of `lidal3d select`.")]
 
 
@@ -27,7 +39,9 @@ def score(
     predictions: Annotated[Path, typer.Option("--predictions", "-p", help="Class probabilities for the drive.")],
     out: Out,
     workers: Workers = 1,
-    shard: Annotated[str, typer.Option(help="i/n: only the i-th of n shares; `lidal3d merge` puts them together.")] = "1/1",
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only the I-th of N shares; `lidal3d merge` puts them together.")
+    ] = "1/1",
     keep_going: KeepGoing = False,
     scene: Scenes = None,
     preset: Preset = "default",
@@ -36,7 +50,10 @@ def score(
     layout: Layout = None,
     label_map: LabelMap = None,
 ) -> None:
-    """Inter-frame divergence and entropy of every region of a drive; a run that was cut off continues."""
+    """Score every region by how frames disagree.
+
+    Inter-frame divergence and entropy of each region of a drive. A run that was cut off continues.
+    """
     from lidal3d.cli.progress import progress, say
     from lidal3d.jobs.score import score_drive
     from lidal3d.jobs.train import chosen_scenes
@@ -57,10 +74,10 @@ def score(
 
 
 def merge(
-    shards: Annotated[list[Path], typer.Argument(help="Folders of `lidal3d score --shard i/n`.")],
+    shards: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders of `lidal3d score --shard i/n`.")],
     out: Out,
 ) -> None:
-    """Put the shards of one scoring run together: the same bytes as one run on one machine."""
+    """Put the shards of a scoring run together. The same bytes as one run on one machine."""
     from lidal3d.jobs.score import merge_scores
 
     _say_scored(out, merge_scores(shards, out))
@@ -70,50 +87,65 @@ def select(
     scores: Annotated[Path, typer.Argument(help="A folder of `lidal3d score`.")],
     out: Out,
     budget: Annotated[
-        Optional[str], typer.Option("--budget", "-b", help="1%, 50000:points, 20:regions, 10:frames, 3600:seconds.")
+        str | None,
+        typer.Option(
+            "--budget",
+            "-b",
+            metavar="AMOUNT",
+            help="1%, 50000:points, 20:regions, 10:frames or 3600:seconds (select.budget).",
+        ),
     ] = None,
     earlier: Annotated[
-        Optional[list[Path]], typer.Option("--earlier", help="A selection of an earlier round; may be given again.")
+        list[Path] | None,
+        typer.Option("--earlier", metavar="FOLDER", help="A selection of an earlier round; may be given again."),
     ] = None,
     labelled: Annotated[
-        Optional[list[str]],
-        typer.Option(help="A frame that is labelled already, as SCENE/FRAME, or 'existing' for all with a label file."),
+        list[str] | None,
+        typer.Option(
+            metavar="SCENE/FRAME", help="A frame that is labelled already, or 'existing' for all with a label file."
+        ),
     ] = None,
     workers: Workers = 1,
     keep_going: KeepGoing = False,
     preset: Annotated[
-        Optional[str], typer.Option(help="default or paper; without it, the settings that the scores were made with.")
+        str | None, typer.Option(help="default or paper; without it, the settings that the scores were made with.")
     ] = None,
     file: ConfigFile = None,
     assignments: Assignments = None,
     drive: DriveMoved = None,
     predictions: PredictionsMoved = None,
+    layout: Layout = None,
 ) -> None:
-    """Choose what is worth a label under a budget, and what can be pseudo-labelled."""
-    from lidal3d.cli.progress import facts, progress, say
+    """Choose what is worth a label under a budget. Also what can be pseudo-labelled."""
+    from lidal3d.cli.progress import count, facts, progress, say
     from lidal3d.jobs.select import labelled_frames, select_job
 
     base = file if file is not None or preset is not None else scores / "config.yaml"
     if base is not None and not base.is_file() and file is None:
         base = None
-    changes = [*(assignments or []), *([f"select.budget={budget}"] if budget else [])]
-    chosen = settings(preset or "default", base, changes)
+    chosen = settings(preset or "default", base, assignments)
+    if budget is not None:
+        chosen = chosen.updated({"select": {"budget": budget}}, "--budget")
     with progress("selecting", "frames read") as bar:
         outcome = select_job(
             scores, out, chosen, earlier or (), drive, predictions,
-            labelled_frames=labelled_frames(labelled or (), scores, drive), keep_going=keep_going, workers=workers,
-            start=bar.start, tick=bar.tick,
+            labelled_frames=labelled_frames(labelled or (), scores, drive, layout), layout=layout,
+            keep_going=keep_going, workers=workers, start=bar.start, tick=bar.tick,
         )  # fmt: skip
     picked, pseudo = outcome.selection, outcome.pseudo
+    frames, left = len({(pick.key.scene, pick.key.frame) for pick in picked.picks}), picked.budget - picked.used
+    near = len({key for pick in picked.picks for key in pick.suppressed})
     say(facts([
-        ("regions to label", f"{len(picked.picks)} in {len({(p.key.scene, p.key.frame) for p in picked.picks})} frames"),
-        ("budget", f"{picked.budget:,.0f} {picked.currency}, used {picked.used:,.0f}, left {picked.budget - picked.used:,.0f}"),
-        ("pseudo-labelled", f"{len(pseudo.picks)} regions, {sum(p.points for p in pseudo.picks):,} points"),
+        ("to label", f"{_extent(picked)} in {count(frames, 'frame')}"),
+        ("budget", f"{picked.budget:,.0f} {picked.currency}, used {picked.used:,.0f}, left {left:,.0f}"),
+        ("pseudo-labelled", _extent(pseudo)),
+        ("left out as near", f"{count(near, 'region')} (select.min_distance_m)"),
         ("first", picked.picks[0].reason if picked.picks else "nothing fits the budget"),
         ("manifest", str(out)),
+        ("next", f"lidal3d export {out} --format point_labeler --out to_label; lidal3d report {out}"),
     ]))  # fmt: skip
     if outcome.failed:
-        say(f"{len(outcome.failed)} frames could not be read: {out / 'failed.jsonl'}")
+        say(f"{count(len(outcome.failed), 'frame')} could not be read: {out / 'failed.jsonl'}")
         raise typer.Exit(1)
 
 
@@ -137,31 +169,38 @@ def export(
 
     options = ExportOptions(margin=margin, max_frames=max_frames, cameras=cameras, url_prefix=url_prefix)
     export_job(selection, out, format, drive, options, layout=layout, label_map=label_map, overwrite=overwrite)
-    say(f"{out}: the queue for {format}; README.txt in it says what to do" if format != "manifest" else f"{out}: the manifest")
+    say(
+        f"{out}: the manifest"
+        if format == "manifest"
+        else f"{out}: the queue for {format}; its README.txt says what to do"
+    )
 
 
 def report(
     selection: Selected,
     out: Out = Path("report.html"),
-    scores: Annotated[Optional[Path], typer.Option(help=f"The scores, {Moved}.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="Where the scores lie now, if they were moved.")] = None,
     drive: DriveMoved = None,
     predictions: PredictionsMoved = None,
+    assignments: Assignments = None,
     layout: Layout = None,
     label_map: LabelMap = None,
 ) -> None:
     """Draw the picks into one HTML file that needs no network."""
     from lidal3d.cli.progress import progress, say
-    from lidal3d.jobs.report import report_job
+    from lidal3d.jobs.report import manifest_config, report_job
 
+    chosen = manifest_config(selection).assigned(assignments or ())
     with progress("drawing", "picks") as bar:
+
         def show(done: int, total: int) -> None:
             bar.start(total)
             bar.to(done)
 
-        report_job(
-            selection, scores, out, drive=drive, predictions=predictions, layout=layout, label_map=label_map, progress=show
+        path = report_job(
+            selection, scores, out, chosen, drive, predictions, layout=layout, label_map=label_map, progress=show
         )
-    say(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB; open it in a browser")
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -173,12 +212,26 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
+def _extent(selection: Selection) -> str:
+    from lidal3d.cli.progress import count
+
+    points = sum(pick.points for pick in selection.picks)
+    return f"{count(len(selection.picks), 'region')}, {count(points, 'point')}"
+
+
 def _say_scored(out: Path, result: ScoreResult) -> None:
-    from lidal3d.cli.progress import say
+    from lidal3d.cli.progress import count, facts, say
 
     if result.table is not None:
-        frames = len({*zip(result.table.scene.tolist(), result.table.frame.tolist(), strict=True)})
-        say(f"{out}: {len(result.table)} {result.table.kind} in {frames} frames scored")
+        table = result.table
+        frames, points = len({*zip(table.scene.tolist(), table.frame.tolist(), strict=True)}), int(table.points.sum())
+        seen = float((table.score("coverage") * table.points).sum()) / max(points, 1)
+        say(facts([
+            ("scored", f"{count(len(table), 'region')} ({table.kind}) in {count(frames, 'frame')}, {points:,} points"),
+            ("coverage", f"{100 * seen:.1f} % of the points are seen from another frame"),
+            ("scores", str(out)),
+            ("next", f"lidal3d select {out} --budget 1% --out queue"),
+        ]))  # fmt: skip
     if result.failed:
-        say(f"{len(result.failed)} frames could not be read: {out / 'failed.jsonl'}")
+        say(f"{count(len(result.failed), 'frame')} could not be read: {out / 'failed.jsonl'}; mend them and run again")
         raise typer.Exit(1)

@@ -5,27 +5,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from lidal3d.config import Config
 
-# typer reads these at run time, where `X | None` needs Python 3.10's typing: Optional is what it documents.
 Drive = Annotated[Path, typer.Argument(help="A drive log: SemanticKITTI, nuScenes, Argoverse 2, PandaSet or a folder.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")]
 Preset = Annotated[str, typer.Option(help="default (repaired) or paper (what LiDAL's released code does).")]
-ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="YAML file of settings; see `lidal3d config`.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="YAML file of settings; see `lidal3d config`.")
+]
 Assignments = Annotated[
-    Optional[list[str]], typer.Option("--set", help="One setting, as group.key=value; may be given again.")
+    list[str] | None, typer.Option("--set", metavar="GROUP.KEY=VALUE", help="One setting; may be given again.")
 ]
-Layout = Annotated[Optional[str], typer.Option(help="The drive's layout, where it isn't recognised.")]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="semantickitti, nuscenes, argoverse2, pandaset or folder, where it isn't recognised."
+    ),
+]
 LabelMap = Annotated[
-    Optional[str], typer.Option(help="Card in datasets/ that names the classes, e.g. semantickitti-spvnas.")
+    str | None,
+    typer.Option(metavar="NAME", help="Card in datasets/ that names the classes, e.g. semantickitti-spvnas."),
 ]
-Scenes = Annotated[Optional[list[str]], typer.Option("--scene", help="Only this scene; may be given again.")]
-Workers = Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes.")]
+Scenes = Annotated[
+    list[str] | None, typer.Option("--scene", metavar="SCENE", help="Only this scene; may be given again.")
+]
+Workers = Annotated[
+    int, typer.Option("--workers", "-j", min=1, help="Processes; the results are the same for any number.")
+]
 KeepGoing = Annotated[bool, typer.Option("--keep-going", help="Record bad frames in failed.jsonl and go on.")]
 
 
@@ -42,7 +53,7 @@ def config(
     assignments: Assignments = None,
     describe: Annotated[bool, typer.Option("--describe", help="Say what every key means.")] = False,
 ) -> None:
-    """Print all settings as YAML; what it prints can be given back with --config."""
+    """Print all settings as YAML. What it prints can be changed and given back with --config."""
     import yaml
 
     from lidal3d.cli.progress import say

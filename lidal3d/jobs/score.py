@@ -12,6 +12,7 @@ Everything is written beside its place and renamed into it: a kill at any moment
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ import yaml
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
-from lidal3d.files import fingerprint, write_json, write_text
+from lidal3d.files import fingerprint, remove_abandoned, write_json, write_text
 from lidal3d.interframe.regions import region_scores
 from lidal3d.interframe.stream import ScoredFrame, score_frames
 from lidal3d.parallel.pool import run_tasks
@@ -107,7 +108,8 @@ def score_drive(
     metadata = _metadata(scenes, predictions, config)
     parts = all_parts(scenes, frames_a_part)
     mine = _share(parts, *shard)
-    _claim_folder(out, metadata, parts)
+    _claim_folder(out, metadata, parts, predictions)
+    remove_abandoned(out)
     source = {"drive": str((drive or scenes[0].root).resolve()), "predictions": str(predictions.root.resolve())}
     write_text(out / "source.yaml", yaml.safe_dump(source))
     config.write(out / "config.yaml")
@@ -173,15 +175,18 @@ def _metadata(scenes: Sequence[Scene], predictions: PredictionStore, config: Con
     }
 
 
-def _claim_folder(out: Path, metadata: dict[str, Any], parts: list[Part]) -> None:
-    run = {"settings": metadata, "parts": [[part.scene, part.first, part.stop] for part in parts]}
+def _claim_folder(out: Path, metadata: dict[str, Any], parts: list[Part], predictions: PredictionStore) -> None:
+    """Note what the folder's parts are made with, or refuse a folder whose parts were made with something else."""
+    run: dict[str, Any] = {"settings": metadata, "parts": [[part.scene, part.first, part.stop] for part in parts]}
+    # A model that was trained again keeps its name; where `lidal3d predict` says which run it was, it counts.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        run["predicted"] = json.loads((predictions.root / "run.json").read_text(encoding="utf-8"))["run"]
     run["fingerprint"] = fingerprint(run)
     path = out / "run.json"
     if path.is_file():
         if _read_run(out)["fingerprint"] != run["fingerprint"]:
-            raise DataError(
-                f"{out}: holds scores of another drive, model or settings; choose another --out, or remove it"
-            )
+            other = "holds scores of another drive, model, predictions or settings"
+            raise DataError(f"{out}: {other}; choose another --out, or remove it")
     else:
         write_json(path, run)
 
@@ -189,10 +194,11 @@ def _claim_folder(out: Path, metadata: dict[str, Any], parts: list[Part]) -> Non
 def _read_run(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
-        return json.loads(path.read_text())
+        run = json.loads(path.read_text(encoding="utf-8"))
+        return {key: run[key] for key in ("settings", "parts", "fingerprint")}
     except FileNotFoundError:
         raise DataError(f"{folder}: no scores there (no run.json); make them with `lidal3d score`") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}); remove {folder} and score again") from None
 
 

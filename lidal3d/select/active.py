@@ -58,7 +58,7 @@ def select_units(
     limit = budget_limit(budget, costs, table, rows, rounded=config.rule == "paper")
     pool = pool_of_rows(table, rows, costs, table.score(config.score)[rows], table.score("entropy")[rows])
     refuse_frames_in_paper(config.rule, budget)
-    choice = choose(pool, limit, config.min_distance_m, rule=config.rule, frame_fee=costs.frame_fee)
+    choice = choose(pool, limit, config.distance_m(table.kind), rule=config.rule, frame_fee=costs.frame_fee)
     better = np.searchsorted(np.sort(-pool.score), -pool.score[choice.rows], side="right")
     share = dict(zip(choice.rows.tolist(), (better / len(rows)).tolist(), strict=True))
 
@@ -82,11 +82,12 @@ def candidate_rows(table: ScoreTable, config: SelectConfig, history: History) ->
     if config.rule == "paper":
         free &= ~is_picked(table, history.pseudo)
     if config.earlier_rounds and history.labelled:
-        free &= ~_near_earlier(table, history.labelled, config.min_distance_m)
+        free &= ~_near_earlier(table, history.labelled, config.distance_m(table.kind))
     if not free.any():
         raise DataError(
-            f"nothing to choose from: {len(table)} units scored, {usable.sum()} of them in key frames with a "
-            f"'{config.score}' and {config.min_points} points, {(usable & labelled).sum()} of those labelled already"
+            f"nothing to choose from: {len(table)} units scored, {usable.sum()} of them in key frames with a known "
+            f"'{config.score}' and at least {config.min_points} points (select.min_points), "
+            f"{(usable & labelled).sum()} of those labelled already"
         )
     return np.flatnonzero(free)
 

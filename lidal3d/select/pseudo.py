@@ -71,7 +71,7 @@ def select_pseudo(
     choice = choose(
         pool_of_rows(table, rows, costs, -divergence, -entropy, group),
         limit,
-        config.select.min_distance_m,
+        config.select.distance_m(table.kind),
         rule=config.pseudo.rule,
         frame_fee=costs.frame_fee,
         group_limits=share,
