@@ -112,7 +112,9 @@ def test_an_interrupted_run_continues_and_does_nothing_twice(drive, tmp_path) ->
     assert len(done) == 2
     asked.clear()
     totals: list[int] = []
-    score_drive(scenes, store, tmp_path / "out", CONFIG, frames_a_part=4, start=totals.append, tick=lambda: asked.append(1))
+    score_drive(
+        scenes, store, tmp_path / "out", CONFIG, frames_a_part=4, start=totals.append, tick=lambda: asked.append(1)
+    )
     assert totals == [30 - 7]
     assert len(asked) == 30 - 7
     assert table_bytes(tmp_path / "out") == table_bytes(tmp_path / "whole")
@@ -122,7 +124,7 @@ def test_a_folder_of_other_settings_is_refused_and_stays_as_it_is(drive, tmp_pat
     scenes, store = drive
     score_drive(scenes, store, tmp_path / "out", CONFIG)
     before = table_bytes(tmp_path / "out")
-    with pytest.raises(DataError, match="other settings|settings"):
+    with pytest.raises(DataError, match="settings; choose another --out"):
         score_drive(scenes, store, tmp_path / "out", CONFIG.updated({"interframe": {"half_window": 2}}))
     assert table_bytes(tmp_path / "out") == before
 
@@ -149,7 +151,9 @@ def test_keep_going_leaves_out_bad_frames_and_says_which(drive, tmp_path) -> Non
         out = tmp_path / f"kept-{workers}"
         result = score_drive(scenes, store, out, CONFIG, workers=workers, keep_going=True, frames_a_part=4)
         assert result.table is not None
-        present = {(result.table.scenes[s], int(f)) for s, f in zip(result.table.scene, result.table.frame, strict=True)}
+        present = {
+            (result.table.scenes[s], int(f)) for s, f in zip(result.table.scene, result.table.frame, strict=True)
+        }
         assert {("01", 5), ("00", 2)}.isdisjoint(present)
         assert len(present) == 30 - 3  # and the empty sweep has no region
         lines = [json.loads(line) for line in (out / "failed.jsonl").read_text().splitlines()]

@@ -181,7 +181,9 @@ def region_table() -> ScoreTable:
     frame = np.tile(np.repeat(np.arange(each // 20 + 1), 20)[:each], scenes).astype(np.int32)
     scene = np.repeat(np.arange(scenes), each).astype(np.int32)
     angle, reach = rng.uniform(0, 2 * np.pi, len(frame)), rng.gamma(2.0, 8.0, len(frame))
-    center_m = np.column_stack([frame * 1.0 + reach * np.cos(angle), reach * np.sin(angle), rng.normal(0, 0.5, len(frame))])
+    center_m = np.column_stack(
+        [frame * 1.0 + reach * np.cos(angle), reach * np.sin(angle), rng.normal(0, 0.5, len(frame))]
+    )
     smooth = np.exp(np.sin(center_m[:, 0] / 15) + np.cos(center_m[:, 1] / 9))
     divergence = smooth * rng.gamma(3.0, 0.05, len(frame))
     entropy = smooth * rng.gamma(3.0, 0.1, len(frame))
@@ -257,7 +259,9 @@ def end_to_end(drive: Path, predictions: Path, folder: Path) -> dict[str, float]
         result[f"score_command_seconds_{frames}_frames"] = elapsed
     first, last = (result[f"score_command_seconds_{frames}_frames"] for frames in (50, 500))
     result["sweeps_per_second_one_worker"] = 450 / (last - first)
-    elapsed, _ = score_command(*(folder / "500" / name for name in ("drive", "predictions")), folder / "out-2", workers=2)
+    elapsed, _ = score_command(
+        *(folder / "500" / name for name in ("drive", "predictions")), folder / "out-2", workers=2
+    )
     result["sweeps_per_second_end_to_end"] = 500 / elapsed
     return result
 
@@ -266,10 +270,15 @@ def main() -> None:
     """Run everything and print it; with --json also save it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--json", type=Path, help="save the figures here")
-    parser.add_argument("--only", nargs="*", choices=("interframe", "units", "selection", "end_to_end"), help="some parts")
+    parser.add_argument(
+        "--only", nargs="*", choices=("interframe", "units", "selection", "end_to_end"), help="some parts"
+    )
     arguments = parser.parse_args()
     wanted = arguments.only or ["interframe", "units", "selection", "end_to_end"]
-    figures: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "python": platform.python_version()}
+    figures: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures |= simulator(folder / "drive")

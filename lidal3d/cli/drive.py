@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lidal3d.cli.settings import Drive, LabelMap, Layout, Out
+
+TOLD = 5  # findings of one rule; a drive of wrong probabilities has thousands
 
 
 def demo(
@@ -77,8 +80,13 @@ def check(
     if json:
         say(report.to_json().rstrip())
     else:
+        told = Counter[str]()
         for finding in report.findings:
-            say(f"{finding.severity:<7}  {finding}")
+            told[finding.rule] += 1
+            if told[finding.rule] <= TOLD:
+                say(f"{finding.severity:<7}  {finding}")
+        if any(times > TOLD for times in told.values()):
+            say(f"… the first {TOLD} of each rule; --json has all {len(report.findings):,}")
         if report.counts:
             say("")
             say(facts([(f"{times} × {rule}", RULES[rule].fix) for rule, times in report.counts.items()]))

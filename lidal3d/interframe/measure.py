@@ -57,8 +57,8 @@ def entropy(probabilities: npt.NDArray[np.floating]) -> npt.NDArray:
 
 
 def score_points(
-    own: npt.NDArray[np.float16] | npt.NDArray[np.float32],
-    neighbours: Sequence[npt.NDArray[np.float16] | npt.NDArray[np.float32]],
+    own: npt.NDArray[np.floating],
+    neighbours: Sequence[npt.NDArray[np.floating]],
     places: npt.NDArray[np.int32],
     order: npt.NDArray[np.int32],
     classes: int,
@@ -92,11 +92,9 @@ def score_points(
     return scores
 
 
-def pack_rows(
-    probabilities: npt.NDArray[np.float16] | npt.NDArray[np.float32], order: npt.NDArray[np.int32]
-) -> npt.NDArray[np.float16] | npt.NDArray[np.float32]:
+def pack_rows(probabilities: npt.NDArray[np.floating], order: npt.NDArray[np.int32]) -> npt.NDArray[np.floating]:
     """Rows (N, C) in the given order, flat, with the padding that the kernel may read."""
-    packed = np.zeros(probabilities.size + LANES, probabilities.dtype)
+    packed: npt.NDArray[np.floating] = np.zeros(probabilities.size + LANES, probabilities.dtype)
     rows = packed[: probabilities.size].reshape(probabilities.shape)
     np.take(probabilities, order, axis=0, out=rows, mode="clip")
     return packed

@@ -52,7 +52,7 @@ def region_scores(
     seen = np.bincount(unit, weights=matched, minlength=units)
 
     def total(values: npt.NDArray) -> npt.NDArray[np.float64]:
-        return np.bincount(unit, weights=values, minlength=units)
+        return np.asarray(np.bincount(unit, weights=values, minlength=units), dtype=np.float64)
 
     votes = np.bincount(unit.astype(np.int64) * classes + scores.predicted, minlength=units * classes)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -18,7 +18,7 @@ from lidal3d.interframe.match import match
 from lidal3d.interframe.measure import PointScores, pack_rows, score_points
 from lidal3d.interframe.window import neighbour_frames
 from lidal3d.predictions.store import PredictionStore
-from lidal3d.scene.pose import transform
+from lidal3d.scene.pose import RIGIDITY_TOLERANCE, rigidity_error, transform
 from lidal3d.scene.scene import Scene
 
 # How far a row of probabilities may be from 1 in sum: float16 rows of many classes round that much.
@@ -32,7 +32,7 @@ class LoadedFrame:
     """What the window keeps of a frame: its points sorted for matching and its probabilities in the same order."""
 
     grid: SweepGrid
-    rows: npt.NDArray[np.float16] | npt.NDArray[np.float32]
+    rows: npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ def score_frames(
         own = window[frame]
         if own is not None:
             others = [window[j] for j in neighbours[frame]]
-            scores = score_frame(own, [other for other in others if other is not None], len(predictions.classes), config)
+            scores = score_frame(
+                own, [other for other in others if other is not None], len(predictions.classes), config
+            )
             yield ScoredFrame(frame, waiting.pop(frame), scores)
         window = {kept: loaded for kept, loaded in window.items() if last_use[kept] > frame}
 
 
-def point_scores(
-    scene: Scene, frame: int, predictions: PredictionStore, config: InterframeConfig
-) -> PointScores:
+def point_scores(scene: Scene, frame: int, predictions: PredictionStore, config: InterframeConfig) -> PointScores:
     """The scores of one frame's points; reads its whole window."""
     return next(score_frames(scene, predictions, config, [frame])).scores
 
@@ -107,11 +107,39 @@ def load_frame(
     scene: Scene, index: int, predictions: PredictionStore, config: InterframeConfig
 ) -> tuple[npt.NDArray[np.float32], LoadedFrame]:
     frame = scene[index]
+    refuse_bad_pose(scene, index)
     points = frame.points()
+    lost = len(points) - int(np.isfinite(points[:, :3]).all(axis=1).sum())
+    if lost:
+        path = scene.source.points_path(index)
+        raise DataError(f"{path}: {lost} of {len(points)} points have NaN or infinite coordinates; drop these points")
     probabilities = predictions.probabilities(scene.id, frame.name, points=len(points))
     _refuse_bad_rows(predictions, scene.id, frame.name, probabilities)
     grid = build_grid(transform(scene.scene_SE3_lidar[index], points[:, :3]), config.radius_m)
     return points, LoadedFrame(grid, pack_rows(probabilities, grid.order))
+
+
+def refuse_bad_pose(scene: Scene, index: int) -> None:
+    """Raise DataError where a frame's pose or time would put its points in the wrong place without a word.
+
+    The first pose is looked at too: all others are taken relative to it.
+    """
+    for frame in {0, index}:
+        error = float(rigidity_error(scene.world_SE3_lidar[frame]))
+        place = f"{scene.root}: scene {scene.id}, frame {scene.frame_names[frame]}"
+        if not np.isfinite(scene.world_SE3_lidar[frame]).all():
+            raise DataError(f"{place}: its pose holds NaN or infinite numbers; see `lidal3d check`")
+        if error > RIGIDITY_TOLERANCE:
+            raise DataError(
+                f"{place}: its pose's rotation is off by {error:.3g}, at most {RIGIDITY_TOLERANCE:g} allowed; "
+                "see `lidal3d check`"
+            )
+    times = scene.timestamps_ns
+    if index and times[index] <= times[index - 1]:
+        raise DataError(
+            f"{scene.root}: scene {scene.id}, frame {scene.frame_names[index]}: time {times[index]} ns is not after "
+            f"the previous sweep's {times[index - 1]} ns; sort the sweeps, drop duplicates"
+        )
 
 
 def _refuse_bad_rows(
@@ -122,15 +150,15 @@ def _refuse_bad_rows(
     if bad:
         path = predictions.probabilities_path(scene, frame)
         raise DataError(
-            f"{path}: {bad} of {len(probabilities)} rows do not sum to 1 (row {row}: {total:.4g}); "
+            f"{path}: {bad} of {len(probabilities)} rows do not sum to 1 (row {row}: {float(total):.4g}); "
             "write softmax outputs, not logits"
         )
 
 
 @numba.njit(cache=True, nogil=True)
-def _bad_rows(probabilities: npt.NDArray[np.float32], tolerance: float) -> tuple[int, int, float]:
+def _bad_rows(probabilities: npt.NDArray[np.float32], tolerance: float) -> tuple[int, int, np.float32]:
     """How many rows are negative somewhere or do not sum to 1, the first of them and its sum."""
-    bad, first, first_sum = 0, 0, 0.0
+    bad, first, first_sum = 0, 0, np.float32(0)
     for row in range(len(probabilities)):
         total, least = np.float32(0), np.float32(0)
         for column in range(probabilities.shape[1]):
@@ -145,9 +173,10 @@ def _bad_rows(probabilities: npt.NDArray[np.float32], tolerance: float) -> tuple
 
 def score_frame(own: LoadedFrame, others: list[LoadedFrame], classes: int, config: InterframeConfig) -> PointScores:
     places = np.empty((len(others), len(own.grid)), np.int32)
-    rows = []
+    rows: list[npt.NDArray[np.floating]] = []
     for j, other in enumerate(others):
         places[j] = match(own.grid, other.grid, config.radius_m)
         # A store may mix float16 and float32 files; the kernel takes one type at a time.
-        rows.append(other.rows if other.rows.dtype == own.rows.dtype else other.rows.astype(own.rows.dtype))
+        same = other.rows.dtype == own.rows.dtype
+        rows.append(other.rows if same else np.asarray(other.rows, dtype=own.rows.dtype))
     return score_points(own.rows, rows, places, own.grid.order, classes, config.epsilon)

@@ -31,6 +31,7 @@ Progress = Callable[[str, str], "AbstractContextManager[Bar]"]
 COLUMNS = 1024
 LABELLED_SHARE = 0.07
 
+
 def run_demo(out: Path, frames: int, seed: int, progress: Progress) -> str:
     """Run the round and return its table, which is also saved as OUT/table.txt.
 
@@ -56,7 +57,9 @@ def run_demo(out: Path, frames: int, seed: int, progress: Progress) -> str:
     outcome = timed("select", lambda: _select(out, config, scene, labelled, progress))
     timed("export", lambda: _export(out))
     timed("report", lambda: _report(out, config, progress))
-    quality = queue_quality(out / "queue", {scene.id: scene}, out / "predictions", exclude={(scene.id, n) for n in labelled})
+    quality = queue_quality(
+        out / "queue", {scene.id: scene}, out / "predictions", exclude={(scene.id, n) for n in labelled}
+    )
     text = _table(scene, labelled, regions, outcome, quality, seconds, out)
     write_text(out / "table.txt", text + "\n")
     return text
@@ -166,7 +169,7 @@ def _table(
 ) -> str:
     from lidal3d.cli.progress import facts
 
-    picked, pseudo = outcome.selection, outcome.pseudo
+    picked = outcome.selection
     points = sum(pick.points for pick in picked.picks)
     rows = [
         ("drive", f"{len(scene)} simulated sweeps, {quality.points:,} points in those without a label"),

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Float64 = npt.NDArray[np.float64]
 
+RIGIDITY_TOLERANCE = 1e-3  # of `rigidity_error`; poses in text with four digits pass
+
 
 def inverse(a_SE3_b: Float64) -> Float64:
     """The inverse of one or many rigid transforms, shape (..., 4, 4); exact for rotations, no matrix solve."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from lidal3d.errors import UsageError
 from lidal3d.sim.config import SimConfig
@@ -18,7 +17,7 @@ Progress = Callable[[int], None]
 def write_drive(
     config: SimConfig,
     out: Path,
-    layout: Literal["semantickitti", "nuscenes"] = "semantickitti",
+    layout: str = "semantickitti",
     scene_id: str = "00",
     progress: Progress | None = None,
 ) -> Path:
