@@ -8,6 +8,8 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +35,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_own_prefix(), suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise _as_data_error(path, error) from error
@@ -54,27 +56,74 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it takes the place of `path`, on failure it is removed."""
+    """Yield a temporary folder beside `path`; on success it takes the place of `path`, on failure it is removed.
+
+    Raises:
+        DataError: the folder cannot be created, written or put in its place.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+        remove_abandoned(path.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=_own_prefix(), dir=path.parent))
         os.chmod(temporary, 0o777 & ~_umask())
     except OSError as error:
         raise _as_data_error(path, error) from error
     try:
         yield temporary
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
-            os.replace(path, old / "old")
-            os.replace(temporary, path)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(temporary, path)
+        _put_in_place(temporary, path)
     except OSError as error:
         raise _as_data_error(path, error) from error
+    except DataError as error:
+        # A file inside could not be written: its name in the temporary folder tells nobody anything.
+        raise DataError(str(error).replace(str(temporary), str(path))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a folder to `path`; what is there goes, or comes back where the renaming fails."""
+    if not path.exists():
+        os.replace(temporary, path)
+        return
+    old = Path(tempfile.mkdtemp(prefix=_own_prefix(), dir=path.parent))
+    try:
+        os.replace(path, old / "old")
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            os.replace(old / "old", path)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes of this machine that were killed while writing left in a folder (not in its subfolders)."""
+    for left in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        writer = re.match(rf"{re.escape(TEMPORARY_PREFIX)}(.*)-(\d+)-[^-]*$", left.name)
+        if writer is None or writer[1] != platform.node() or _is_running(int(writer[2])):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
+def _own_prefix() -> str:
+    # Machine and process, so that a later run knows whose it was.
+    return f"{TEMPORARY_PREFIX}{platform.node()}-{os.getpid()}-"
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _umask() -> int:

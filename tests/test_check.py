@@ -196,7 +196,14 @@ BREAK: dict[str, Callable[[Path], object]] = {
     "FEATURES-NOT-FINITE": lambda r: rewrite_predictions(features(r), set_value((0, 0), np.nan)),
 }
 # Broken in other layouts, in tests of their own below.
-ELSEWHERE = {"DRIVE-UNREADABLE", "TABLES-UNREADABLE", "LABELS-MISSING", "LABELS-UNREADABLE", "IMAGE-MISSING"}
+ELSEWHERE = {
+    "DRIVE-UNREADABLE",
+    "TABLES-UNREADABLE",
+    "LABELS-MISSING",
+    "LABELS-UNREADABLE",
+    "IMAGE-MISSING",
+    "TIME-GAP",
+}
 
 
 def one_hot(p: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -52,7 +52,11 @@ def plain_scores(scene, store, frame, neighbours, radius_m=0.1, epsilon=1e-5):  
         mean[hit] += other[nearest[hit]]
         matches += hit
     mean /= (1 + matches)[:, None]
-    return total / np.maximum(matches, 1), -np.where(mean > 0, mean * np.log(np.maximum(mean, 1e-300)), 0).sum(1), matches
+    return (
+        total / np.maximum(matches, 1),
+        -np.where(mean > 0, mean * np.log(np.maximum(mean, 1e-300)), 0).sum(1),
+        matches,
+    )
 
 
 @pytest.mark.parametrize("frames", [25, 26, 40])

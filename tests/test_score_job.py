@@ -48,8 +48,8 @@ def test_a_region_is_the_mean_of_its_points(drive, tmp_path) -> None:  # type: i
     row = 0
     for place, scene in enumerate([scenes[1], scenes[0]]):
         for scored in score_frames(scene, store, CONFIG.interframe):
-            unit = partition(scored.points)
-            xyz = transform(scene.scene_SE3_lidar[scored.index], scored.points[:, :3])
+            unit = partition(scored.kept)
+            xyz = transform(scene.scene_SE3_lidar[scored.index], scored.kept[:, :3])
             for region in range(unit.max() + 1 if len(unit) else 0):
                 mask = unit == region
                 seen = mask & (scored.scores.matches >= 1)
@@ -108,7 +108,7 @@ def test_an_interrupted_run_continues_and_does_nothing_twice(drive, tmp_path) ->
 
     with pytest.raises(KeyboardInterrupt):
         score_drive(scenes, store, tmp_path / "out", CONFIG, frames_a_part=4, tick=stop_after_ten)
-    done = sorted((tmp_path / "out" / "parts").rglob("*.parquet"))
+    done = sorted((tmp_path / "out" / "parts").rglob("*.arrow"))
     assert len(done) == 2
     asked.clear()
     totals: list[int] = []

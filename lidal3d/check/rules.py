@@ -55,6 +55,9 @@ _ALL = (
     Rule("TIMES-MISSING", ERROR, "sweeps without a time", "write one time a sweep"),
     Rule("TIMES-UNREADABLE", ERROR, "the times' file is not what its layout says", _COPY),
     Rule("TIME-BACKWARDS", ERROR, "a sweep that is not later than the one before", "sort the sweeps, drop duplicates"),
+    Rule(
+        "TIME-GAP", WARNING, "more time than usual since the sweep before", "copy the sweeps between, if there are any"
+    ),
     Rule("CALIB-MISSING", ERROR, "the calibration is missing", _COPY),
     Rule("CALIB-UNREADABLE", ERROR, "the calibration is not what its layout says", _COPY),
     Rule("IMAGE-MISSING", WARNING, "camera images that the drive names are missing", "copy them, or work without"),

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.scene.pose import Float64, inverse, rigidity_error
+from lidal3d.scene.pose import RIGIDITY_TOLERANCE, Float64, inverse, rigidity_error
 from lidal3d.scene.scene import Scene
 
 MAX_SPEED_M_S = 70.0  # 252 km/h
 MAX_TURN_DEG_S = 180.0
-RIGIDITY_TOLERANCE = 1e-3  # poses in text with four digits pass
+MAX_GAP = 1.75
 
 SceneRule = Callable[[Scene], Iterator[tuple["int | None", str]]]
 
@@ -68,6 +68,17 @@ def time_backwards(scene: Scene) -> Iterator[tuple[int | None, str]]:
         yield int(index), f"time {times[index]} ns is not after the previous sweep's {times[index - 1]} ns"
 
 
+def time_gap(scene: Scene) -> Iterator[tuple[int | None, str]]:
+    """TIME-GAP: sweeps may be missing where the time since the one before is MAX_GAP times the median or more."""
+    steps_s = np.diff(scene.timestamps_ns) * 1e-9
+    usual_s = float(np.median(steps_s)) if len(steps_s) else 0.0
+    for index in np.flatnonzero(steps_s >= MAX_GAP * usual_s) + 1:
+        if usual_s > 0:
+            missing = round(steps_s[index - 1] / usual_s) - 1
+            gap = f"{steps_s[index - 1]:.3f} s since the sweep before, usually {usual_s:.3f} s"
+            yield int(index), f"{gap}: about {missing} missing"
+
+
 def _finite(scene: Scene) -> npt.NDArray[np.bool_]:
     return np.isfinite(scene.world_SE3_lidar).all(axis=(1, 2))
 
@@ -88,6 +99,7 @@ def _angle_deg(rotation: Float64) -> float:
 SCENE_RULES: Mapping[str, SceneRule] = {
     "SCENE-ONE-FRAME": one_frame,
     "TIME-BACKWARDS": time_backwards,
+    "TIME-GAP": time_gap,
     "POSES-NOT-FINITE": not_finite,
     "POSES-NOT-RIGID": not_rigid,
     "POSES-JUMP": jump,

@@ -47,6 +47,7 @@ def train(
     from lidal3d.jobs.train import train_on_drive
 
     chosen = settings(preset, file, [*(assignments or []), *([f"train.steps={steps}"] if steps else [])])
+    _refuse_unusable(device)
     with progress("training", "steps") as bar:
         bar.start(chosen.train.steps)
 
@@ -82,6 +83,7 @@ def predict(
     from lidal3d.jobs.predict import predict_drive
 
     chosen = settings(preset, file, [*(assignments or []), *([f"predict.views={views}"] if views else [])])
+    _refuse_unusable(device)
     with progress("predicting", "frames") as bar:
 
         def show(done: int, total: int) -> None:
@@ -96,3 +98,18 @@ def predict(
     if predicted.failed:
         say(f"{count(predicted.failed, 'frame')} could not be read: {out / 'failed.jsonl'}")
         raise typer.Exit(1)
+
+
+def _refuse_unusable(device: str) -> None:
+    """Raise UsageError where torch cannot compute on a device, before anything is written."""
+    if device == "cpu":
+        return
+    import torch
+
+    from lidal3d.errors import UsageError
+
+    try:
+        torch.empty(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:80]
+        raise UsageError(f"--device {device}: torch cannot compute there ({reason}); use --device cpu") from None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -25,6 +26,7 @@ from lidal3d.scene.scene import Scene
 SUM_TOLERANCE = 0.02
 
 Failure = Callable[[int, DataError], None]
+Keep = Callable[[int, npt.NDArray[np.float32]], Any]
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,12 @@ class ScoredFrame:
 
     Attributes:
         index: its place in the scene.
-        points: (N, 4) float32 as read.
+        kept: what `keep` made of its points when they were read; the points (N, 4) themselves by default.
         scores: its N point scores.
     """
 
     index: int
-    points: npt.NDArray[np.float32]
+    kept: Any
     scores: PointScores
 
 
@@ -56,6 +58,7 @@ def score_frames(
     config: InterframeConfig,
     frames: Sequence[int] | None = None,
     failed: Failure | None = None,
+    keep: Keep = lambda index, points: points,
 ) -> Iterator[ScoredFrame]:
     """Inter-frame divergence and entropy of every point of some frames of a scene, in order of time.
 
@@ -65,6 +68,8 @@ def score_frames(
         frames: frame indices, ascending; all by default.
         failed: told of frames that cannot be read, which are then left out and matched with nothing; without it the
             first such frame raises.
+        keep: (frame index, points) -> what the caller needs of a sweep when its scores come. A sweep is read up to a
+            window ahead of that, so it pays to keep less than the points.
 
     Raises:
         DataError: a sweep or a probability map is missing, damaged or does not fit the other.
@@ -73,7 +78,7 @@ def score_frames(
     neighbours = neighbour_frames(scene.world_SE3_lidar, config)
     last_use = {use: frame for frame in asked for use in (*neighbours[frame].tolist(), frame)}
     window: dict[int, LoadedFrame | None] = {}
-    waiting: dict[int, npt.NDArray[np.float32]] = {}
+    waiting: dict[int, Any] = {}
     still_asked = set(asked)
     for frame in asked:
         for needed in (frame, *neighbours[frame].tolist()):
@@ -82,7 +87,7 @@ def score_frames(
                 try:
                     points, window[needed] = load_frame(scene, needed, predictions, config)
                     if needed in still_asked:
-                        waiting[needed] = points
+                        waiting[needed] = keep(needed, points)
                 except DataError as error:
                     if failed is None:
                         raise

@@ -103,12 +103,17 @@ class StreamedDivergence:
         if scene.id != self._scene:
             self._scene = scene.id
             # A neighbour that cannot be read is matched with nothing, as when the drive was scored with --keep-going.
-            self._stream = score_frames(scene, self._predictions, self._config, self._frames[scene.id], _ignore)
+            frames = self._frames[scene.id]
+            self._stream = score_frames(scene, self._predictions, self._config, frames, _ignore, _keep_nothing)
         for scored in self._stream:
             if scored.index == index:
                 scores = scored.scores
                 return np.where(scores.matches >= self._config.min_matches, scores.divergence, np.float32(np.nan))
         raise DataError(f"{scene.source.points_path(index)}: frame {index} of scene {scene.id} cannot be scored")
+
+
+def _keep_nothing(frame: int, points: npt.NDArray[np.float32]) -> None:
+    """The report reads the few sweeps it draws again."""
 
 
 def _ignore(frame: int, error: DataError) -> None:

@@ -3,7 +3,7 @@
 """Score a drive: Scene + Predictions + Units -> ScoreTable, on any number of processes and machines.
 
     OUT/run.json                          what the parts were made with; a folder of other settings is refused
-    OUT/parts/SCENE/000000-000049.parquet one part for each 50 frames, written whole; what is there is not done again
+    OUT/parts/SCENE/000000-000049.arrow   one part for each 50 frames, written whole; what is there is not done again
     OUT/failed.jsonl                      frames that could not be read (only with keep_going)
     OUT/scores.parquet, config.yaml, source.yaml    the table, when every part is there
 
@@ -28,12 +28,15 @@ from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
 from lidal3d.files import fingerprint, remove_abandoned, write_json, write_text
 from lidal3d.interframe.regions import region_scores
-from lidal3d.interframe.stream import ScoredFrame, score_frames
+from lidal3d.interframe.measure import PointScores
+from lidal3d.interframe.stream import score_frames
+from lidal3d.parallel.memory import give_memory_back
 from lidal3d.parallel.pool import run_tasks
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.pose import transform
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable, concatenate
+from lidal3d.units.regions import region_centers, region_sizes
 
 # How much of a scene is saved at once; what a kill can cost. The table does not depend on it.
 FRAMES_A_PART = 50
@@ -49,7 +52,7 @@ class Part:
 
     def path(self, folder: Path) -> Path:
         """Where the part lies in a results folder."""
-        return folder / "parts" / self.scene / f"{self.first:06d}-{self.stop - 1:06d}.parquet"
+        return folder / "parts" / self.scene / f"{self.first:06d}-{self.stop - 1:06d}.arrow"
 
     def failed_path(self, folder: Path) -> Path:
         """Where the frames lie that could not be read while the part was made; written before the part."""
@@ -146,9 +149,11 @@ def merge_scores(folders: Sequence[Path], out: Path) -> ScoreResult:
             raise DataError(f"{folder}: scored with other settings or another drive than {folders[0]}; cannot merge")
     finished = [folder for folder in folders if (folder / "scores.parquet").is_file()]
     if finished:
-        table = ScoreTable.read(finished[0] / "scores.parquet")
+        table, failures = ScoreTable.read(finished[0] / "scores.parquet"), _known_failures(finished[0])
+        _copy_notes(finished[0], out)
+        _write_failures(failures, out)
         table.write(out / "scores.parquet")
-        return ScoreResult(table, _known_failures(finished[0]))
+        return ScoreResult(table, failures)
     parts = [Part(*part) for part in runs[0]["parts"]]
     missing = [part for part in parts if _find(part, folders) is None]
     if missing:
@@ -156,8 +161,7 @@ def merge_scores(folders: Sequence[Path], out: Path) -> ScoreResult:
             f"{folders[0]}: {len(parts) - len(missing)} of {len(parts)} parts there (first missing: scene "
             f"{missing[0].scene}, frames {missing[0].first}-{missing[0].stop - 1}); run the other shards first"
         )
-    for name in ("source.yaml", "config.yaml", "run.json"):
-        write_text(out / name, (folders[0] / name).read_text())
+    _copy_notes(folders[0], out)
     return _finish(folders, parts, out)
 
 
@@ -238,54 +242,68 @@ def _run_task(task: _Task, tick: Callable[[], None]) -> None:
     """Score a run of parts; each is written as soon as its last frame is scored."""
     from lidal3d.units import make_partition
 
+    give_memory_back()
     failures: list[dict[str, Any]] = []
 
     def record(frame: int, error: DataError) -> None:
         failures.append({"scene": task.scene.id, "frame": frame, "name": task.scene[frame].name, "error": str(error)})
 
     partition = make_partition(task.config.units)
+
+    def cut(frame: int, points: np.ndarray) -> _Cut:
+        return _cut(partition(points), points, task.scene.scene_SE3_lidar[frame])
+
     frames = range(task.parts[0].first, task.parts[-1].stop)
-    stream = score_frames(
-        task.scene, task.predictions, task.config.interframe, frames, record if task.keep_going else None
-    )
+    keep_going = record if task.keep_going else None
+    stream = score_frames(task.scene, task.predictions, task.config.interframe, frames, keep_going, cut)
     scored = next(stream, None)
     for part in task.parts:
         rows = []
         while scored is not None and scored.index < part.stop:
-            rows.append(_frame_table(task, scored, partition(scored.points)))
+            rows.append(_frame_table(task, scored.index, scored.kept, scored.scores))
             tick()
             scored = next(stream, None)
         if failures:
             write_json(part.failed_path(task.folder), failures)
-        else:
-            part.failed_path(task.folder).unlink(missing_ok=True)
         (concatenate(rows) if rows else _empty_table(task)).write(part.path(task.folder))
 
 
-def _frame_table(task: _Task, scored: ScoredFrame, unit: np.ndarray) -> ScoreTable:
-    """The rows of one sweep."""
-    scene, points = task.scene, scored.points
+@dataclass(frozen=True)
+class _Cut:
+    """A sweep cut into R units: unit (N,), size (R,), center_m (R, 3) in the scene frame, range_m (N,) float32."""
+
+    unit: np.ndarray
+    size: np.ndarray
+    center_m: np.ndarray
+    range_m: np.ndarray
+
+
+def _cut(unit: np.ndarray, points: np.ndarray, scene_SE3_lidar: np.ndarray) -> _Cut:
     units = int(unit.max()) + 1 if len(unit) else 0
-    size = np.bincount(unit, minlength=units)
-    xyz_scene = transform(scene.scene_SE3_lidar[scored.index], points[:, :3])
-    center_m = np.stack([np.bincount(unit, weights=xyz_scene[:, axis], minlength=units) for axis in range(3)], axis=1)
-    scores = region_scores(
-        scored.scores,
-        unit,
-        units,
-        range_m=np.linalg.norm(points[:, :3].astype(np.float64), axis=1),
-        is_key_frame=bool(scene.is_key_frame[scored.index]),
-        min_matches=task.config.interframe.min_matches,
-        classes=len(task.predictions.classes),
-    )
+    range_m = np.linalg.norm(points[:, :3], axis=1).astype(np.float32)
+    center_m = region_centers(unit, units, transform(scene_SE3_lidar, points[:, :3]))
+    return _Cut(unit, region_sizes(unit, units), center_m, range_m)
+
+
+def _frame_table(task: _Task, frame: int, cut: _Cut, scores: PointScores) -> ScoreTable:
+    """The rows of one sweep."""
+    scene, units = task.scene, len(cut.size)
     return ScoreTable(
         scenes=(scene.id,),
         scene=np.zeros(units, np.int32),
-        frame=np.full(units, scored.index, np.int32),
+        frame=np.full(units, frame, np.int32),
         unit=np.arange(units, dtype=np.int32),
-        points=size.astype(np.int64),
-        center_m=center_m / np.maximum(size, 1)[:, None],
-        scores=scores,
+        points=cut.size,
+        center_m=cut.center_m,
+        scores=region_scores(
+            scores,
+            cut.unit,
+            units,
+            range_m=cut.range_m,
+            is_key_frame=bool(scene.is_key_frame[frame]),
+            min_matches=task.config.interframe.min_matches,
+            classes=len(task.predictions.classes),
+        ),
         kind=task.config.units.kind,
         metadata=task.metadata,
     )
@@ -293,15 +311,9 @@ def _frame_table(task: _Task, scored: ScoredFrame, unit: np.ndarray) -> ScoreTab
 
 def _empty_table(task: _Task) -> ScoreTable:
     """A part none of whose frames could be read."""
-    empty = ScoredFrame(task.parts[0].first, np.empty((0, 4), np.float32), _no_scores())
-    return _frame_table(task, empty, np.empty(0, np.int32))
-
-
-def _no_scores() -> Any:
-    from lidal3d.interframe.measure import PointScores
-
     floats, small = np.empty(0, np.float32), np.empty(0, np.uint8)
-    return PointScores(divergence=floats, entropy=floats, matches=small, confidence=floats, predicted=small)
+    scores = PointScores(divergence=floats, entropy=floats, matches=small, confidence=floats, predicted=small)
+    return _frame_table(task, 0, _cut(np.empty(0, np.int32), np.empty((0, 4), np.float32), np.eye(4)), scores)
 
 
 def _find(part: Part, folders: Sequence[Path]) -> Path | None:
@@ -312,8 +324,7 @@ def _find(part: Part, folders: Sequence[Path]) -> Path | None:
 def _finish(folders: Sequence[Path], parts: list[Part], out: Path) -> ScoreResult:
     """Write the table from its parts; parts of the same folder are then no longer needed."""
     failures = _failures(folders, parts)
-    if failures:
-        write_text(out / "failed.jsonl", "".join(json.dumps(failure, sort_keys=True) + "\n" for failure in failures))
+    _write_failures(failures, out)
     homes = [(part, _find(part, folders)) for part in parts]
     table = concatenate([ScoreTable.read(part.path(home)) for part, home in homes if home is not None])
     table.write(out / "scores.parquet")
@@ -321,6 +332,22 @@ def _finish(folders: Sequence[Path], parts: list[Part], out: Path) -> ScoreResul
         (out / "failed.jsonl").unlink(missing_ok=True)
     shutil.rmtree(out / "parts", ignore_errors=True)
     return ScoreResult(table, failures)
+
+
+def _copy_notes(source: Path, out: Path) -> None:
+    """Copy what the steps after scoring need beside the table."""
+    for name in ("source.yaml", "config.yaml", "run.json"):
+        try:
+            text = (source / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{source / name}: cannot read ({error}); score again") from None
+        write_text(out / name, text)
+
+
+def _write_failures(failures: Sequence[dict[str, Any]], out: Path) -> None:
+    """Write failed.jsonl; none without failures."""
+    if failures:
+        write_text(out / "failed.jsonl", "".join(json.dumps(failure, sort_keys=True) + "\n" for failure in failures))
 
 
 def _failures(folders: Sequence[Path], parts: list[Part]) -> tuple[dict[str, Any], ...]:

@@ -82,6 +82,8 @@ def select_job(
     from lidal3d.scene.open import open_drive
 
     refuse_foreign_folder(Path(out))
+    if Path(out).resolve() in [Path(folder).resolve() for folder in earlier]:
+        raise UsageError(f"{out}: is an earlier round's selection and would be lost; choose another --out")
     table = ScoreTable.read(Path(scores_folder) / SCORES_FILE)
     source = source_paths(Path(scores_folder), drive, predictions)
     store = PredictionStore.open(source["predictions"]) if "predictions" in source else None

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +25,7 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NU
 _PARENT_CHECK_SECONDS = 1.0
 
 _ticks: Any = None
+_stop: Any = None
 
 
 def run_tasks(
@@ -40,7 +43,7 @@ def run_tasks(
         tick: called in this process for each frame done anywhere.
 
     Raises:
-        Whatever a task raises; the remaining tasks are then dropped.
+        Whatever a task raises; the remaining tasks are then dropped, and running ones end at their next tick.
         LidalError: a worker died (killed, out of memory).
     """
     if workers <= 1 or len(tasks) <= 1:
@@ -48,10 +51,13 @@ def run_tasks(
             yield function(task, tick)
         return
     context = multiprocessing.get_context("spawn")
-    counter = context.SimpleQueue()
-    with _one_thread_each():
+    counter, stop = context.SimpleQueue(), context.Event()
+    with _one_thread_each(), _deaf_to_interrupts():
         pool = ProcessPoolExecutor(
-            min(workers, len(tasks)), mp_context=context, initializer=_start_worker, initargs=(os.getpid(), counter)
+            min(workers, len(tasks)),
+            mp_context=context,
+            initializer=_start_worker,
+            initargs=(os.getpid(), counter, stop),
         )
         waiting: set[Future[Result]] = {pool.submit(_call, function, task) for task in tasks}
     try:
@@ -63,8 +69,12 @@ def run_tasks(
             for future in done:
                 yield future.result()
     except BrokenProcessPool as error:
-        raise LidalError("a worker process died (killed, or out of memory); run again to continue, or --workers 1") from error
+        raise LidalError(
+            f"a worker process died (killed, or out of memory); run again to continue, with fewer workers than {workers}"
+        ) from error
     finally:
+        # A task may be hours long: nobody waits for its end to learn that another one failed.
+        stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -83,9 +93,26 @@ class _one_thread_each:
                 os.environ[name] = value
 
 
-def _start_worker(parent: int, counter: Any) -> None:
-    global _ticks
-    _ticks = counter
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Workers started here ignore Ctrl-C, which reaches them too: the parent hears it and stops them in good order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+
+
+class _Stopped(Exception):
+    """Ends a task whose result nobody waits for any more."""
+
+
+def _start_worker(parent: int, counter: Any, stop: Any) -> None:
+    global _ticks, _stop
+    _ticks, _stop = counter, stop
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 
@@ -97,4 +124,14 @@ def _leave_with(parent: int) -> None:
 
 
 def _call(function: Callable[[Task, Callable[[], None]], Result], task: Task) -> Result:
-    return function(task, lambda: _ticks.put(None))
+    def tick() -> None:
+        _ticks.put(None)
+        _refuse_when_stopped()
+
+    _refuse_when_stopped()
+    return function(task, tick)
+
+
+def _refuse_when_stopped() -> None:
+    if _stop.is_set():
+        raise _Stopped

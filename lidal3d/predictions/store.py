@@ -5,6 +5,8 @@
     predictions.yaml                        classes: [car, …], model: my-net, views: 8
     probabilities/SCENE/FRAME.npy           (N, C) float16 or float32, rows sum to 1, one row a point of the sweep
     features/SCENE/FRAME.npy                (N, D) float16 or float32, optional
+
+SCENE and FRAME are the names that the drive gives them.
 """
 
 from __future__ import annotations
@@ -43,15 +45,20 @@ class PredictionStore:
         """Open a folder with `predictions.yaml`. Raises DataError when it is missing or says no classes."""
         path = Path(root) / HEADER_FILE
         try:
-            header = yaml.safe_load(path.read_text())
+            header = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise DataError(f"{path}: no predictions there ({error.strerror}); write one with `lidal3d predict`") from None
-        except yaml.YAMLError as error:
+            raise DataError(
+                f"{path}: no predictions there ({error.strerror}); make them with `lidal3d predict`"
+            ) from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
         classes = header.get("classes") if isinstance(header, dict) else None
         if not isinstance(classes, list) or not classes:
             raise DataError(f"{path}: needs 'classes:', the list of class names in the order of the columns")
-        return cls(Path(root), tuple(map(str, classes)), str(header.get("model", "unknown")), int(header.get("views", 1)))
+        views = header.get("views", 1)
+        if not isinstance(views, int) or views < 1:
+            raise DataError(f"{path}: 'views: {views}' is not a whole number from 1 on")
+        return cls(Path(root), tuple(map(str, classes)), str(header.get("model", "unknown")), views)
 
     def write_header(self) -> None:
         """Write `predictions.yaml`; last, so that a folder with a header is a whole one."""

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lidal3d.errors import DataError
 from lidal3d.files import replacing
@@ -73,25 +72,32 @@ class ScoreTable:
         )
 
     def write(self, path: Path) -> None:
-        """Write as Parquet: equal tables are equal bytes."""
+        """Write as Parquet, or as an Arrow file where the name ends so; equal tables are equal bytes."""
         columns: dict[str, pa.Array] = {
-            "scene": pa.DictionaryArray.from_arrays(pa.array(self.scene), pa.array(list(self.scenes), pa.string())),
-            "frame": pa.array(self.frame),
-            "unit": pa.array(self.unit),
-            "points": pa.array(self.points),
-            **{axis: pa.array(np.ascontiguousarray(self.center_m[:, i])) for i, axis in enumerate(("x_m", "y_m", "z_m"))},
-            **{name: pa.array(column) for name, column in self.scores.items()},
+            "scene": pa.DictionaryArray.from_arrays(_column(self.scene), _strings(self.scenes)),
+            "frame": _column(self.frame),
+            "unit": _column(self.unit),
+            "points": _column(self.points),
+            **{axis: _column(self.center_m[:, i]) for i, axis in enumerate(("x_m", "y_m", "z_m"))},
+            **{name: _column(column) for name, column in self.scores.items()},
         }
         facts = {"kind": self.kind, "scores": list(self.scores), "scenes": list(self.scenes), **self.metadata}
         table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(facts, sort_keys=True).encode()})
         with replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", store_schema=True)
+            if path.suffix == ".arrow":
+                # Parts of a running job: the Parquet library alone would take tens of megabytes of a worker's memory.
+                with pa.ipc.new_file(temporary, table.schema) as file:
+                    file.write_table(table)
+            else:
+                import pyarrow.parquet as pq
+
+                pq.write_table(table, temporary, compression="zstd", store_schema=True)
 
     @classmethod
     def read(cls, path: Path) -> ScoreTable:
         """Read a table that `write` wrote. Raises DataError when it is missing or not one."""
         try:
-            table = pq.read_table(path)
+            table = _read_arrow(path)
             facts = json.loads((table.schema.metadata or {})[METADATA_KEY])
         except FileNotFoundError:
             raise DataError(f"{path}: no score table there; make one with `lidal3d score`") from None
@@ -113,6 +119,28 @@ class ScoreTable:
         )
 
 
+def _column(values: npt.NDArray[Any]) -> pa.Array:
+    """The values as an Arrow array. `pa.array` would do the same, and import pandas: forty megabytes and a second."""
+    buffer = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, buffer])
+
+
+def _strings(values: Sequence[str]) -> pa.Array:
+    """The texts as an Arrow array, as `_column`."""
+    encoded = [value.encode() for value in values]
+    offsets = np.concatenate([[0], np.cumsum([len(text) for text in encoded])]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    if path.suffix == ".arrow":
+        with open(path, "rb") as file, pa.ipc.open_file(file) as reader:
+            return reader.read_all()
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path)
+
+
 def concatenate(tables: Sequence[ScoreTable]) -> ScoreTable:
     """All rows of tables with the same columns and kind, sorted by (scene, frame, unit); scenes by name.
 
@@ -124,7 +152,9 @@ def concatenate(tables: Sequence[ScoreTable]) -> ScoreTable:
     first = tables[0]
     for other in tables[1:]:
         if other.kind != first.kind or list(other.scores) != list(first.scores):
-            raise DataError(f"score tables differ: {first.kind} {list(first.scores)} and {other.kind} {list(other.scores)}")
+            raise DataError(
+                f"score tables differ: {first.kind} {list(first.scores)} and {other.kind} {list(other.scores)}"
+            )
     scenes = tuple(sorted({name for table in tables for name in table.scenes}))
     places = {name: i for i, name in enumerate(scenes)}
     scene = np.concatenate([np.array([places[s] for s in t.scenes], dtype=np.int32)[t.scene] for t in tables])

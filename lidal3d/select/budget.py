@@ -24,6 +24,14 @@ EXAMPLES = "1%, 50000:points, 20:regions, 10:frames or 3600:seconds"
 MILLISECONDS = 1000  # seconds are counted in whole milliseconds, so that sums are exact
 
 
+class PoolTooSmall(UsageError):
+    """The pool costs less than was asked for; `whole` is what it costs, in steps of the currency."""
+
+    def __init__(self, message: str, whole: int) -> None:
+        super().__init__(message)
+        self.whole = whole
+
+
 @dataclass(frozen=True)
 class Budget:
     """How much labelling may be asked for.
@@ -122,12 +130,12 @@ def absolute_limit(budget: Budget, costs: Costs, frame: npt.NDArray[np.integer] 
         frame: (R,) a number for each unit's frame, different for different frames; None for no check.
 
     Raises:
-        UsageError: the pool costs less than was asked for ("pool has 812 regions, 1000 requested").
+        PoolTooSmall: the pool costs less than was asked for ("pool has 812 regions, 1000 requested").
     """
     limit = int((budget.amount * costs.steps).to_integral_value(ROUND_FLOOR))
     if frame is not None:
         whole = int(costs.unit.sum()) + costs.frame_fee * len(np.unique(frame))
         if limit > whole:
             has = f"{whole / costs.steps:.10g} {budget.currency}"
-            raise UsageError(f"pool has {has}, {budget.amount} requested; ask for at most that, or for 100%")
+            raise PoolTooSmall(f"pool has {has}, {budget.amount} requested; ask for at most that, or for 100%", whole)
     return limit
