@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 from scipy.special import kl_div
 
 from lidal3d.config import Config, InterframeConfig
-from lidal3d.errors import DataError
+from lidal3d.errors import DataError, UsageError
 from lidal3d.interframe import divergence, entropy, point_scores, score_frames
 from lidal3d.interframe.window import moved_frames, neighbour_frames
 from lidal3d.predictions import PredictionStore
@@ -204,3 +204,21 @@ def test_bad_probabilities_are_refused_with_both_numbers(tmp_path, spoil, words)
         list(score_frames(scene, PredictionStore.open(tmp_path), InterframeConfig()))
     assert words in str(caught.value)
     assert str(store.probabilities_path(scene.id, scene[1].name)) in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"half_window": 25}, {"half_window": 0}, {"epsilon": 1e-7}, {"radius_m": 0}])
+def test_settings_that_the_kernel_cannot_run_are_refused(change: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(change))):
+        Config().updated({"interframe": change})
+
+
+def test_the_widest_window_of_the_least_likely_probabilities_stays_finite(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """48 matches that all give the true class 0: the product of probabilities must not underflow."""
+    rng = np.random.default_rng(0)
+    scene = drive_of(rng, frames=49, points=1, moving=False, same_points=True)
+    one, other = np.eye(3, dtype=np.float32)[[0]], np.eye(3, dtype=np.float32)[[1]]
+    store = write_predictions(tmp_path, scene, 3, rng, maps=[one, *[other] * 48])
+    config = PAPER.model_copy(update={"half_window": 24, "epsilon": 1e-6})
+    scores = point_scores(scene, 0, store, config)
+    assert scores.matches[0] == 48
+    assert scores.divergence[0] == pytest.approx(np.log((1 + 1e-6) / 1e-6), abs=1e-4)

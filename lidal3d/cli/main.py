@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from lidal3d.cli import drive, model, queue, settings
+from lidal3d.cli import drive, model, queue, rounds, settings
 from lidal3d.errors import LidalError
 
 INTERRUPTED = 130
@@ -63,6 +63,7 @@ for command in (
     drive.demo, drive.simulate, drive.check,
     model.train, model.predict,
     queue.score, queue.merge, queue.select, queue.export, queue.report,
+    rounds.experiment, rounds.ingest, rounds.strategies,
     settings.config,
 ):  # fmt: skip
     app.command()(command)

@@ -49,15 +49,15 @@ def progress(what: str, unit: str) -> Iterator[Bar]:
 
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A plain text table, columns aligned; the same text goes to the terminal and into files."""
+    """A plain text table, columns of numbers on the right; the same text goes to the terminal and into files."""
     widths = [max(len(row[i]) for row in (headings, *rows)) for i in range(len(headings))]
+    numeric = [all(row[i][:1].isdigit() for row in rows) for i in range(len(headings))]
 
     def line(cells: Sequence[str]) -> str:
-        first, *others = (
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return "  ".join([first, *others]).rstrip()
+        return "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, widths, numeric, strict=True)
+        ).rstrip()
 
     rule = "  ".join("-" * width for width in widths)
     return "\n".join([title, line(headings), rule, *(line(row) for row in rows)])

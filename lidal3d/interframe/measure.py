@@ -23,7 +23,7 @@ from lidal3d.interframe.simd import LANES, prefetch, score_point
 
 # Points ahead whose rows are asked for: far enough to hide memory latency, near enough to stay in the first cache.
 _PREFETCH_AHEAD = 2
-_MOST_NEIGHBOURS = 48
+_MOST_NEIGHBOURS = 48  # InterframeConfig.half_window admits no more, nor an epsilon whose 48th power is 0
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import yaml
 
 from lidal3d.errors import DataError
 from lidal3d.files import replacing, write_text
+from lidal3d.scene.labels import IGNORE
 
 HEADER_FILE = "predictions.yaml"
 
@@ -55,6 +56,8 @@ class PredictionStore:
         classes = header.get("classes") if isinstance(header, dict) else None
         if not isinstance(classes, list) or not classes:
             raise DataError(f"{path}: needs 'classes:', the list of class names in the order of the columns")
+        if len(classes) >= IGNORE:
+            raise DataError(f"{path}: {len(classes)} classes, at most {IGNORE - 1} fit beside 'ignored' in a byte")
         views = header.get("views", 1)
         if not isinstance(views, int) or views < 1:
             raise DataError(f"{path}: 'views: {views}' is not a whole number from 1 on")

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""`lidal3d experiment`, `ingest` and `strategies`: rounds of labelling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lidal3d.cli.settings import LabelMap, Layout, Out, Workers
+
+
+def experiment(
+    file: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="A YAML file, or the name of one that comes along.")
+    ],
+    out: Out,
+    drive: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The drive log, where the file names none.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(metavar="N", help="Only this seed; may be given again.")] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this row of the experiment; may be given again.")
+    ] = None,
+    workers: Workers = 1,
+    layout: Layout = None,
+    label_map: LabelMap = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Where torch computes: cpu, cuda, cuda:1.")] = "cpu",
+) -> None:
+    """Compare strategies over rounds of labelling.
+
+    A run that was cut off continues to the same result.
+    """
+    from lidal3d.cli.progress import progress, say
+    from lidal3d.jobs.experiment import experiment_job
+
+    with progress("experiment", "trainings") as bar:
+        result = experiment_job(
+            file, out, drive=drive, layout=layout, label_map=label_map, seeds=seed or (), strategies=strategy or (),
+            workers=workers, device=device, start=bar.start, tick=bar.tick, note=bar.note,
+        )  # fmt: skip
+    say(result.table)
+
+
+def ingest(
+    queue: Annotated[Path, typer.Argument(metavar="QUEUE", help="A folder of `lidal3d select`.")],
+    answers: Annotated[Path, typer.Argument(metavar="ANSWERS", help="The export for point_labeler, labelled since.")],
+    ledger: Annotated[Path, typer.Option("--ledger", metavar="FILE", help="The ledger; made where there is none.")],
+    out: Out,
+    drive: Annotated[Path | None, typer.Option(metavar="PATH", help="The drive log, if it was moved.")] = None,
+    layout: Layout = None,
+    label_map: LabelMap = None,
+) -> None:
+    """Take in what people labelled.
+
+    It goes into the ledger, and into a folder of labels to train on.
+    """
+    from lidal3d.cli.progress import facts, say
+    from lidal3d.jobs.ingest import ingest_job
+
+    taken = ingest_job(queue, answers, ledger, out, drive=drive, layout=layout, label_map=label_map, notice=say)
+    say(
+        facts(
+            [
+                ("round", str(taken.round)),
+                ("answered", f"{taken.answered} units, {taken.known} were known, {taken.open} still open"),
+                ("labels", f"{taken.points:,} points in {out}"),
+                ("pseudo-labels", f"{taken.pseudo} units, {taken.corrected:,} of their points corrected"),
+                ("ledger", str(ledger)),
+            ]
+        )
+    )
+
+
+def strategies(as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False) -> None:
+    """List the selection strategies and what each needs."""
+    import json
+
+    from lidal3d.cli.progress import say, table
+    from lidal3d.strategies import STRATEGIES
+
+    if as_json:
+        listed = [
+            {
+                "name": strategy.name,
+                "asks": strategy.asks,
+                "needs": sorted(strategy.needs),
+                "units": sorted(strategy.kinds) if strategy.kinds is not None else ["any"],
+                "budget": list(strategy.currencies),
+                "paper": strategy.paper,
+            }
+            for strategy in STRATEGIES.values()
+        ]
+        say(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    rows = [(s.name, ", ".join(sorted(s.needs)) or "-", s.asks) for s in STRATEGIES.values()]
+    say(table("Strategies for `lidal3d experiment`", ("name", "needs", "asks for"), rows))
