@@ -24,6 +24,10 @@ FrameFacts = Callable[[str, int], tuple[str, int]]
 STRATEGY = "lidal"
 
 
+class NothingToChoose(DataError):
+    """No unit of the pool can be chosen."""
+
+
 def in_order(table: ScoreTable) -> ScoreTable:
     """The table in the order of (scene, frame, unit), with the column `lidal` where its parts are there.
 
@@ -75,7 +79,7 @@ def key_frame_rows(table: ScoreTable) -> npt.NDArray[np.bool_]:
 
 
 def candidate_rows(table: ScoreTable, config: SelectConfig, history: History) -> npt.NDArray[np.int64]:
-    """Rows that can be chosen. Raises DataError, with the numbers, when there are none."""
+    """Rows that can be chosen. Raises NothingToChoose, with the numbers, when there are none."""
     usable = key_frame_rows(table) & np.isfinite(table.score(config.score)) & (table.points >= config.min_points)
     labelled = is_labelled(table, history)
     free = usable & ~labelled
@@ -84,7 +88,7 @@ def candidate_rows(table: ScoreTable, config: SelectConfig, history: History) ->
     if config.earlier_rounds and history.labelled:
         free &= ~_near_earlier(table, history.labelled, config.distance_m(table.kind))
     if not free.any():
-        raise DataError(
+        raise NothingToChoose(
             f"nothing to choose from: {len(table)} units scored, {usable.sum()} of them in key frames with a known "
             f"'{config.score}' and at least {config.min_points} points (select.min_points), "
             f"{(usable & labelled).sum()} of those labelled already"

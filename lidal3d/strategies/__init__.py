@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""Strategies: one short file a paper; STRATEGIES is the whole list. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+from lidal3d.strategies.annotator import ANNOTATOR
+from lidal3d.strategies.badge import BADGE
+from lidal3d.strategies.cdal import CDAL, CDAL_UNITS
+from lidal3d.strategies.combine import (
+    ENTROPY_CLASS_QUOTA,
+    ENTROPY_CORESET,
+    ENTROPY_PER_COST,
+    ENTROPY_RANGE_QUOTA,
+    ENTROPY_SCENE_CAP,
+)
+from lidal3d.strategies.coreset import CORESET
+from lidal3d.strategies.density import DENSITY
+from lidal3d.strategies.hpal import HPAL
+from lidal3d.strategies.kmeans import KMEANS
+from lidal3d.strategies.lidal import LIDAL, LIDAL_DIVERGENCE, LIDAL_ENTROPY, LIDAL_HUMAN, LIDAL_REDUNDANT
+from lidal3d.strategies.pool import UnitPool
+from lidal3d.strategies.portfolio import LIDAL_VALIDATED, PORTFOLIO
+from lidal3d.strategies.random import RANDOM, RANDOM_FRAMES, RANDOM_STRATIFIED
+from lidal3d.strategies.ranked import (
+    BALD,
+    ENTROPY,
+    INTERFRAME_ENTROPY,
+    LEAST_CONFIDENCE,
+    MARGIN,
+    MC_ENTROPY,
+    SEGMENT_ENTROPY,
+    TRUE_LOSS,
+    VOTE_ENTROPY,
+)
+from lidal3d.strategies.redal import REDAL
+from lidal3d.strategies.strategy import Strategy
+
+__all__ = ["STRATEGIES", "Strategy", "UnitPool"]
+
+_ALL = (
+    RANDOM,
+    RANDOM_FRAMES,
+    RANDOM_STRATIFIED,
+    LEAST_CONFIDENCE,
+    MARGIN,
+    ENTROPY,
+    SEGMENT_ENTROPY,
+    MC_ENTROPY,
+    BALD,
+    VOTE_ENTROPY,
+    CORESET,
+    KMEANS,
+    BADGE,
+    CDAL,
+    CDAL_UNITS,
+    DENSITY,
+    REDAL,
+    ANNOTATOR,
+    HPAL,
+    LIDAL,
+    LIDAL_HUMAN,
+    LIDAL_DIVERGENCE,
+    LIDAL_ENTROPY,
+    LIDAL_REDUNDANT,
+    INTERFRAME_ENTROPY,
+    TRUE_LOSS,
+    ENTROPY_CORESET,
+    ENTROPY_CLASS_QUOTA,
+    ENTROPY_RANGE_QUOTA,
+    ENTROPY_SCENE_CAP,
+    ENTROPY_PER_COST,
+    PORTFOLIO,
+    LIDAL_VALIDATED,
+)
+
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}

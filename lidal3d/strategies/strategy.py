@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""Strategy: a named recipe, what it needs, and one way of calling it for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lidal3d.config import Config
+from lidal3d.errors import UsageError
+from lidal3d.select.active import FrameFacts
+from lidal3d.select.budget import CURRENCIES, parse_budget
+from lidal3d.select.history import History
+from lidal3d.select.pseudo import nothing
+from lidal3d.select.selection import Selection
+from lidal3d.strategies.pool import UnitPool
+
+OURS = "this package"
+
+# What may be missing, and how it is made.
+HOW_TO_GET = {
+    "features": "let the model save them (`lidal3d predict --set predict.features=true`) and score again",
+    "probabilities": "score again from probability maps, which every predictions folder holds",
+    "members": "predict several stochastic passes or views and keep each (members), then score again",
+    "labels": "this is an upper reference for drives whose labels are at hand: score with the ground truth",
+    "poses": "give the drive poses and score again: neighbouring frames are compared",
+}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a rule is given.
+
+    Attributes:
+        name: the strategy's, for messages.
+        pool: in order of (scene, frame, unit).
+        config: all settings; the budget is `select.budget`.
+        frame_facts: (scene, frame index) -> (frame name, timestamp in ns).
+        history: earlier rounds.
+        rng: the only source of chance.
+    """
+
+    name: str
+    pool: UnitPool
+    config: Config
+    frame_facts: FrameFacts
+    history: History
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How to decide what people label.
+
+    Attributes:
+        name: its key in STRATEGIES.
+        paper: where it is from, or "this package".
+        asks: what it asks for, in half a sentence.
+        rule: Ask -> Selection.
+        needs: of features, probabilities, members, labels, poses: what its scores are made from.
+        columns: the score columns it reads.
+        kinds: the kinds of unit it is for; None for all.
+        currencies: the budgets it can be given.
+        pseudo: (Ask, Selection) -> the pseudo-labelled units; None where it has none.
+    """
+
+    name: str
+    paper: str
+    asks: str
+    rule: Callable[[Ask], Selection]
+    needs: frozenset[str] = frozenset()
+    columns: tuple[str, ...] = ()
+    kinds: frozenset[str] | None = None
+    currencies: tuple[str, ...] = CURRENCIES
+    pseudo: Callable[[Ask, Selection], Selection] | None = None
+
+    def choose(
+        self, pool: UnitPool, config: Config, frame_facts: FrameFacts, history: History, rng: np.random.Generator
+    ) -> tuple[Selection, Selection]:
+        """What people are asked, and what is pseudo-labelled (empty where the strategy has no pseudo-labels).
+
+        Args:
+            pool: in any order of rows; the answer doesn't depend on it.
+            config: the budget is `select.budget`; it is never exceeded.
+            frame_facts: (scene, frame index) -> (frame name, timestamp in ns).
+            history: what was labelled is never chosen again.
+            rng: drawn from where the strategy has chance in it.
+
+        Raises:
+            UsageError: the pool lacks what the strategy needs, or the budget makes no sense or exceeds the pool.
+            DataError: nothing can be chosen.
+        """
+        ordered = pool.in_order()
+        self.refuse_missing(ordered)
+        self.refuse_currency(config.select.budget)
+        ask = Ask(self.name, ordered, config, frame_facts, history, rng)
+        selection = replace(self.rule(ask), strategy=self.name)
+        pseudo = self.pseudo(ask, selection) if self.pseudo else nothing()
+        return selection, replace(pseudo, strategy=f"{self.name} pseudo")
+
+    def refuse_missing(self, pool: UnitPool) -> None:
+        """Raise UsageError for what the pool lacks, with how to make it."""
+        for name in ("features", "probabilities"):
+            if name in self.needs and getattr(pool, name) is None:
+                raise UsageError(f"strategy '{self.name}' needs {name} of the units; {HOW_TO_GET[name]}")
+        missing = [column for column in self.columns if column not in pool.table.scores]
+        if missing:
+            sources = sorted(self.needs & {"members", "labels", "poses"})
+            how = HOW_TO_GET[sources[0]] if sources else "score again with this strategy's columns"
+            raise UsageError(f"strategy '{self.name}' needs the score column '{missing[0]}'; {how}")
+        if self.kinds is not None and pool.table.kind not in self.kinds:
+            raise UsageError(
+                f"strategy '{self.name}' is for {', '.join(sorted(self.kinds))}, not for units of kind "
+                f"'{pool.table.kind}'; set units.kind and score again"
+            )
+
+    def refuse_currency(self, budget: str) -> None:
+        """Raise UsageError for a budget in a currency that the strategy can't count."""
+        currency = parse_budget(budget).currency
+        if currency not in self.currencies:
+            known = ", ".join(self.currencies)
+            raise UsageError(f"strategy '{self.name}' can't spend {currency}; give select.budget in {known}")
