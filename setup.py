@@ -29,7 +29,7 @@ setup(
         "typer>=0.12",
         "rich>=13",
         "pillow>=10",
-        "torch>=2.2",
+        "torch>=2.4",
         "safetensors>=0.4",
         "open3d-cpu>=0.18; sys_platform == 'linux' and platform_machine == 'x86_64'",
         "open3d>=0.18; sys_platform != 'linux' or platform_machine != 'x86_64'",
@@ -38,6 +38,8 @@ setup(
         "pandas>=2",
     ],
     extras_require={
+        "spconv": ["spconv==2.3.8", "cumm>=0.7.11,<0.8"],
+        "tensorboard": ["tensorboard>=2.14"],
         "test": ["pytest>=8", "hypothesis>=6.100", "scikit-learn>=1.4", "segments-ai>=1.13", "psutil>=5.9",
                  "ruff>=0.6", "mypy>=1.10", "build>=1.2"],
     },

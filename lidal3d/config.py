@@ -43,9 +43,9 @@ class UnitsConfig(Settings):
 class InterframeConfig(Settings):
     """LiDAL's inter-frame divergence and entropy (ECCV 2022, section 3)."""
 
-    half_window: int = Field(12, ge=1, description="neighbour frames on each side")
+    half_window: int = Field(12, ge=1, le=24, description="neighbour frames on each side")
     radius_m: float = Field(0.1, gt=0, description="a neighbour frame's nearest point counts up to this distance")
-    epsilon: float = Field(1e-5, gt=0, description="added to every probability before the logarithm")
+    epsilon: float = Field(1e-5, ge=1e-6, description="added to every probability before the logarithm")
     window: Literal["index", "distance"] = Field(
         "distance", description="index: the nearest frames by number (paper); distance: only frames the car moved for"
     )
@@ -97,18 +97,23 @@ class PseudoConfig(Settings):
 class TrainConfig(Settings):
     """The built-in sparse U-Net and its training."""
 
+    architecture: Literal["minkunet", "spvcnn"] = Field("minkunet", description="spvcnn adds a point branch")
+    backend: Literal["torch", "spconv"] = Field("torch", description="what computes sparse convolutions in training")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: mixed precision, for GPUs")
     width: float = Field(0.25, gt=0, description="factor on the channels 32 32 64 128 256 256 128 96 96")
     blocks: int = Field(1, ge=1, description="residual blocks a level")
     voxel_m: float = Field(0.2, gt=0, description="edge of a voxel")
     max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
     steps: int = Field(400, ge=1, description="optimiser steps")
     batch: int = Field(1, ge=1, description="sweeps a step")
-    learning_rate: float = Field(3e-3, gt=0, description="peak of the cosine schedule")
+    learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="what follows the linear rise")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's")
     class_balance: float = Field(0.5, ge=0, le=1, description="a class weighs frequency^-this; 0 treats all alike")
     augmentation: Literal["default", "paper"] = Field(
         "default", description="default: rotation, mirror, scale; paper: LiDAL's random affine map"
     )
+    checkpoint_every: int = Field(0, ge=0, description="steps between checkpoints to resume from; 0 writes none")
     seed: int = Field(0, description="seed of everything random in training")
 
 

@@ -18,9 +18,10 @@ from lidal3d.errors import DataError, UsageError
 from lidal3d.jobs.predict import default_workers, predict_drive
 from lidal3d.jobs.train import train_on_drive
 from lidal3d.learn.evaluate import accuracy, confusion_matrix
+from lidal3d.learn.loss import weighted_cross_entropy
 from lidal3d.learn.model import Model, load_model
 from lidal3d.learn.predict import frame_rng, predict_points
-from lidal3d.learn.train import train, weighted_cross_entropy
+from lidal3d.learn.train import train
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.labels import LabelMap
 from lidal3d.scene.scene import CameraImage, Frame, Scene

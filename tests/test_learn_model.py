@@ -17,8 +17,9 @@ from lidal3d.errors import DataError
 from lidal3d.learn.augment import AUGMENTATIONS, Augmentation
 from lidal3d.learn.batch import VOXEL_FEATURES, Sweep, network_input, voxel_labels
 from lidal3d.learn.evaluate import accuracy, class_iou, confusion_matrix, mean_iou
-from lidal3d.learn.minkunet import Architecture, build
+from lidal3d.learn.minkunet import Architecture
 from lidal3d.learn.model import HEADER_KEY, Model, load_model
+from lidal3d.learn.networks import build
 from lidal3d.learn.voxels import unpack
 
 

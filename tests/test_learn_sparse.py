@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from lidal3d.errors import DataError
-from lidal3d.learn.gather_conv import gather_conv
+from lidal3d.learn.backends import convolve
 from lidal3d.learn.kernel_maps import (
     NEIGHBOURS,
     KernelMap,
@@ -22,7 +22,8 @@ from lidal3d.learn.kernel_maps import (
     submanifold_map,
     walked_submanifold_map,
 )
-from lidal3d.learn.minkunet import Architecture, build
+from lidal3d.learn.minkunet import Architecture
+from lidal3d.learn.networks import build
 from lidal3d.learn.sparse import Level, SparseTensor, SubmanifoldConv
 from lidal3d.learn.voxels import CELL_LIMIT, coarser, pack, unpack, voxelise
 
@@ -151,7 +152,7 @@ def test_submanifold_convolution_is_conv3d_on_the_occupied_cells(count: int, mak
     weight = torch.randn(27, 5, 7, generator=generator, dtype=torch.float64, requires_grad=True)
     kernel = weight.view(3, 3, 3, 5, 7).permute(4, 3, 0, 1, 2)
     dense = at(functional.conv3d(to_dense(x, keys), kernel, padding=1), keys)
-    check_against_dense(gather_conv(x, weight, make(keys)), dense, [x, weight])
+    check_against_dense(convolve(x, weight, make(keys)), dense, [x, weight])
 
 
 @pytest.mark.parametrize("count", [1, 60, 900])
@@ -163,7 +164,7 @@ def test_strided_convolution_is_conv3d_with_stride_two(count: int) -> None:
     weight = torch.randn(8, 5, 7, generator=generator, dtype=torch.float64, requires_grad=True)
     kernel = weight.view(2, 2, 2, 5, 7).permute(4, 3, 0, 1, 2)
     dense = at(functional.conv3d(to_dense(x, keys), kernel, stride=2), coarse)
-    check_against_dense(gather_conv(x, weight, down), dense, [x, weight])
+    check_against_dense(convolve(x, weight, down), dense, [x, weight])
 
 
 @pytest.mark.parametrize("count", [1, 60, 900])
@@ -175,17 +176,17 @@ def test_inverse_convolution_is_conv_transpose3d_on_the_fine_cells(count: int) -
     weight = torch.randn(8, 5, 7, generator=generator, dtype=torch.float64, requires_grad=True)
     kernel = weight.view(2, 2, 2, 5, 7).permute(3, 4, 0, 1, 2)
     dense = at(functional.conv_transpose3d(to_dense(x, coarse, SIZE // 2), kernel, stride=2), keys)
-    check_against_dense(gather_conv(x, weight, down.transposed), dense, [x, weight])
+    check_against_dense(convolve(x, weight, down.transposed), dense, [x, weight])
 
 
 def test_convolution_without_gradients_is_the_same() -> None:
     keys = sorted_keys(7, 500)
     x = torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
     weight = torch.randn(27, 4, 6, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    tracked = gather_conv(x, weight, submanifold_map(keys))
+    tracked = convolve(x, weight, submanifold_map(keys))
     with torch.inference_mode():
-        assert torch.equal(gather_conv(x, weight, submanifold_map(keys)), tracked)
-    assert torch.equal(gather_conv(x, weight, submanifold_map(keys)), tracked)
+        assert torch.equal(convolve(x, weight, submanifold_map(keys)), tracked)
+    assert torch.equal(convolve(x, weight, submanifold_map(keys)), tracked)
 
 
 def test_normalisation_folded_into_weights_equals_the_layer() -> None:
@@ -196,7 +197,7 @@ def test_normalisation_folded_into_weights_equals_the_layer() -> None:
     for _ in range(3):
         layer(x)
     layer.eval()
-    plain = layer.norm(gather_conv(x.features, layer.weight, level.neighbours))
+    plain = layer.norm(convolve(x.features, layer.weight, level.neighbours))
     torch.testing.assert_close(layer(x).features, plain)
 
 

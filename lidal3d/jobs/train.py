@@ -77,6 +77,7 @@ def train_on_drive(
     classes = drive_classes(drive, drive_path)
     labelled = chosen_frames(drive, frames, drive_path, anything=labels is not None)
 
+    from lidal3d.learn.checkpoint import CHECKPOINT_FILE
     from lidal3d.learn.model import load_model
     from lidal3d.learn.train import architecture_for, train
 
@@ -90,9 +91,12 @@ def train_on_drive(
         if progress is not None:
             progress(step, loss)
 
-    model = train(labelled, classes, config.train, labels, start, note, device)
+    # With checkpoints, a training that was cut off goes on to the weights it would have had.
+    folder = Path(out_folder) if config.train.checkpoint_every else None
+    model = train(labelled, classes, config.train, labels, start, note, device, folder)
     path = model.save(out_folder)
     config.write(Path(out_folder) / CONFIG_FILE)
+    (Path(out_folder) / CHECKPOINT_FILE).unlink(missing_ok=True)
     last = losses[-max(1, len(losses) // 10) :]
     return Trained(path, model.name, len(labelled), len(losses), sum(last) / len(last))
 

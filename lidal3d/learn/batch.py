@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from numba import njit
 from torch import Tensor
 
 from lidal3d.errors import DataError
@@ -81,15 +82,46 @@ def voxel_labels(
         weights: (N,) or None for 1 everywhere; a label of weight 0 counts as none.
         classes: C.
     """
-    row = voxels.point_voxel.cpu().numpy()
     weights = np.ones(len(labels), dtype=np.float32) if weights is None else weights
-    used = (labels != IGNORE) & (weights > 0)
-    cell = row[used] * classes + labels[used]
-    votes = np.bincount(cell, weights[used], minlength=len(voxels) * classes).reshape(len(voxels), classes)
-    counts = np.bincount(cell, minlength=len(voxels) * classes).reshape(len(voxels), classes)
-    best = votes.argmax(axis=1)
-    voters = np.take_along_axis(counts, best[:, None], 1)[:, 0]
-    weight = np.take_along_axis(votes, best[:, None], 1)[:, 0] / np.maximum(voters, 1)
-    target = np.where(voters > 0, best, IGNORE)
+    order, starts = voxels.by_voxel.cpu().numpy(), voxels.starts.cpu().numpy()
+    target, weight = heaviest_labels(order, starts, labels, weights, classes)
     device = voxels.keys.device
-    return torch.from_numpy(target).to(device), torch.from_numpy(weight.astype(np.float32)).to(device)
+    return torch.from_numpy(target).to(device), torch.from_numpy(weight).to(device)
+
+
+@njit(cache=True, nogil=True)
+def heaviest_labels(
+    order: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.uint8],
+    weights: npt.NDArray[np.float32],
+    classes: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The label with the largest sum of weights in each run of `order`, the lowest among equals, and its mean weight.
+
+    Args:
+        order: (N,) points, those of a voxel in a run.
+        starts: (V,) where the runs begin.
+        labels: (N,) train ids below `classes`, or 255.
+        weights: (N,); a label of weight 0 counts as none.
+        classes: C.
+    """
+    target = np.full(len(starts), IGNORE, dtype=np.int64)
+    weight = np.zeros(len(starts), dtype=np.float32)
+    votes = np.zeros(classes)
+    voters = np.zeros(classes)
+    for voxel in range(len(starts)):
+        end = starts[voxel + 1] if voxel + 1 < len(starts) else len(order)
+        for place in range(starts[voxel], end):
+            point = order[place]
+            label = labels[point]
+            if label != IGNORE and weights[point] > 0:
+                votes[label] += weights[point]
+                voters[label] += 1
+        best = votes.argmax()
+        if voters[best] > 0:
+            target[voxel] = best
+            weight[voxel] = votes[best] / voters[best]
+            votes[:] = 0
+            voters[:] = 0
+    return target, weight

@@ -9,6 +9,7 @@ columns of cells side by side, elsewhere by binary search.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,18 +30,18 @@ class KernelMap:
 
     Attributes:
         inputs: (P,) int64 input rows; the first counts[0] pairs use weight 0, the next counts[1] weight 1, …
-        outputs: (P,) int64 output rows.
+        outputs: (P,) int64 output rows, ascending within a weight, as `inputs` are.
         counts: K numbers of pairs.
-        by_output: (P,) int64, the pairs ordered by output row.
-        starts: (outputs,) int64, where each output row's run begins in `by_output`.
+        rows: how many output rows there are.
+        rows_in: how many input rows.
         identity: the weight whose pairs are all (i, i), or -1.
     """
 
     inputs: Tensor
     outputs: Tensor
     counts: list[int]
-    by_output: Tensor
-    starts: Tensor
+    rows: int
+    rows_in: int
     identity: int = -1
     _transposed: KernelMap | None = field(default=None, repr=False)
 
@@ -48,18 +49,26 @@ class KernelMap:
     def transposed(self) -> KernelMap:
         """The same pairs from output to input, grouped by weight alike: what gradients and inverse layers use."""
         if self._transposed is None:
-            self._transposed = self._mirrored()
-            self._transposed._transposed = self
+            back = KernelMap(self.outputs, self.inputs, self.counts, self.rows_in, self.rows, self.identity)
+            self._transposed, back._transposed = back, self
         return self._transposed
 
-    def _mirrored(self) -> KernelMap:
-        # A submanifold map holds for each pair (i, j) under weight k the pair (j, i) under weight K−1−k, at the same
-        # place of that weight's group: the order by input row follows from the order by output row without sorting.
-        sizes = torch.tensor(self.counts, device=self.inputs.device)
-        begin = torch.cumsum(sizes, 0) - sizes
-        shift = torch.repeat_interleave(begin.flip(0) - begin, sizes)
-        by_input = self.by_output + shift[self.by_output]
-        return KernelMap(self.outputs, self.inputs, self.counts, by_input, self.starts, self.identity)
+    @cached_property
+    def by_output(self) -> Tensor:
+        """(P,) int64, the pairs ordered by output row."""
+        return torch.argsort(self.outputs, stable=True)
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """(rows,) int64, where each output row's run begins in `by_output`."""
+        sizes = torch.bincount(self.outputs, minlength=self.rows)
+        return torch.cumsum(sizes, 0) - sizes
+
+
+def identity_map(keys: Tensor) -> KernelMap:
+    """The 1×1×1 map: one weight, each voxel with itself."""
+    everyone = torch.arange(len(keys), device=keys.device)
+    return KernelMap(everyone, everyone, [len(keys)], len(keys), len(keys), identity=0)
 
 
 def submanifold_map(keys: Tensor) -> KernelMap:
@@ -75,10 +84,8 @@ def walked_submanifold_map(keys: Tensor) -> KernelMap:
     """`submanifold_map` by one walk over the keys."""
     sorted_keys = keys.numpy()
     neighbours, counts = find_neighbours(sorted_keys, COLUMN_STEPS)
-    inputs, outputs, by_output, by_input, starts = map(torch.from_numpy, list_pairs(neighbours, counts))
-    forward = KernelMap(inputs, outputs, counts.tolist(), by_output, starts, identity=CENTRE)
-    forward._transposed = KernelMap(outputs, inputs, forward.counts, by_input, starts, CENTRE, forward)
-    return forward
+    inputs, outputs = map(torch.from_numpy, list_pairs(neighbours, counts))
+    return KernelMap(inputs, outputs, counts.tolist(), len(keys), len(keys), identity=CENTRE)
 
 
 def searched_submanifold_map(keys: Tensor) -> KernelMap:
@@ -88,8 +95,7 @@ def searched_submanifold_map(keys: Tensor) -> KernelMap:
     inputs = [p[0] for p in pairs] + [everyone] + [p[1] for p in reversed(pairs)]
     outputs = [p[1] for p in pairs] + [everyone] + [p[0] for p in reversed(pairs)]
     counts = [len(rows) for rows in inputs]
-    by_output, starts = _ordered_by_output(outputs, len(keys))
-    return KernelMap(torch.cat(inputs), torch.cat(outputs), counts, by_output, starts, identity=CENTRE)
+    return KernelMap(torch.cat(inputs), torch.cat(outputs), counts, len(keys), len(keys), identity=CENTRE)
 
 
 def _half_of_pairs(keys: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -110,17 +116,6 @@ def _half_of_pairs(keys: Tensor) -> list[tuple[Tensor, Tensor]]:
     return pairs
 
 
-def _ordered_by_output(outputs: list[Tensor], voxels: int) -> tuple[Tensor, Tensor]:
-    table = outputs[0].new_full((voxels, len(outputs)), -1)
-    begin = 0
-    for weight, rows in enumerate(outputs):
-        table[rows, weight] = torch.arange(begin, begin + len(rows), device=rows.device)
-        begin += len(rows)
-    used = table >= 0
-    sizes = used.sum(dim=1)
-    return table[used], torch.cumsum(sizes, 0) - sizes
-
-
 def strided_map(keys: Tensor) -> tuple[Tensor, KernelMap]:
     """Keys of the level twice as coarse, and the 2×2×2 stride 2 map to it (weight 4x + 2y + z of the child's place).
 
@@ -131,12 +126,5 @@ def strided_map(keys: Tensor) -> tuple[Tensor, KernelMap]:
     inputs = torch.argsort(child, stable=True)
     outputs = coarse.point_voxel[inputs]
     counts = torch.bincount(child, minlength=8).tolist()
-    by_output = torch.argsort(outputs, stable=True)
-    sizes = torch.bincount(outputs, minlength=len(coarse))
-    down = KernelMap(inputs, outputs, counts, by_output, torch.cumsum(sizes, 0) - sizes)
-    # Every fine voxel has one parent: its run is one pair long, at the place where `inputs` put it.
-    place = torch.empty_like(inputs)
-    everyone = torch.arange(len(keys), device=keys.device)
-    place[inputs] = everyone
-    down._transposed = KernelMap(outputs, inputs, counts, place, everyone, _transposed=down)
+    down = KernelMap(inputs, outputs, counts, len(coarse), len(keys))
     return coarse.keys, down

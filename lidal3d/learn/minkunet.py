@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import torch
 from torch import Tensor, nn
 
 from lidal3d.learn.sparse import (
@@ -17,6 +16,7 @@ from lidal3d.learn.sparse import (
     SubmanifoldConv,
     UpConv,
     VoxelNorm,
+    as_level,
     concatenate,
     relu,
 )
@@ -100,8 +100,8 @@ class Up(nn.Module):
         return result
 
 
-class MinkUNet(nn.Module):
-    """Sparse U-Net: a stem, four levels down, four levels up, a linear head."""
+class Trunk(nn.Module):
+    """What the networks share: input normalisation, a stem, four levels down, four levels up, a linear head."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -114,27 +114,33 @@ class MinkUNet(nn.Module):
         self.ups = nn.ModuleList([Up(c[4 + i], c[3 - i], c[5 + i], architecture.blocks) for i in range(4)])
         self.head = nn.Linear(c[8], architecture.classes)
 
-    def forward(self, features: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (V, C) and last features (V, D).
-
-        Args:
-            features: (V, channels_in).
-            keys: (V,) int64 voxel keys, sorted and unique.
-        """
-        x = SparseTensor(self.input_norm(features), Level(keys))
+    def enter(self, features: Tensor, level: Level) -> SparseTensor:
+        """Normalised inputs through the stem."""
+        x = SparseTensor(self.input_norm(features), level)
         for stem in self.stem:
             x = relu(stem(x))
+        return x
+
+    def descend(self, x: SparseTensor) -> tuple[SparseTensor, list[SparseTensor]]:
+        """Four levels down; the coarsest tensor, and what the way up joins, finest first."""
         skips = []
         for down in self.downs:
             skips.append(x)
             x = down(x)
+        return x, skips
+
+
+class MinkUNet(Trunk):
+    """Sparse U-Net: a stem, four levels down, four levels up, a linear head."""
+
+    def forward(self, features: Tensor, keys: Tensor | Level) -> tuple[Tensor, Tensor]:
+        """Logits (V, C) and last features (V, D).
+
+        Args:
+            features: (V, channels_in).
+            keys: (V,) int64 voxel keys, sorted and unique, or the level that they make.
+        """
+        x, skips = self.descend(self.enter(features, as_level(keys)))
         for up in self.ups:
             x = up(x, skips.pop())
         return self.head(x.features), x.features
-
-
-def build(architecture: Architecture, seed: int = 0) -> MinkUNet:
-    """A network with random weights drawn from `seed`, whatever torch's global generator holds."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return MinkUNet(architecture)

@@ -18,9 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lidal3d.errors import DataError
+from lidal3d.errors import DataError, UsageError
 from lidal3d.files import replacing
-from lidal3d.learn.minkunet import Architecture, MinkUNet, build
+from lidal3d.learn.minkunet import Architecture, Trunk
+from lidal3d.learn.networks import build
 
 MODEL_FILE = "model.safetensors"
 HEADER_KEY = "lidal3d"
@@ -40,7 +41,7 @@ class Model:
         settings: the training's settings, for the record.
     """
 
-    network: MinkUNet
+    network: Trunk
     classes: tuple[str, ...]
     label_map: str
     voxel_m: float
@@ -100,7 +101,7 @@ def load_model(
             str(header["augmentation"]),
             dict(header["settings"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UsageError) as error:
         raise DataError(f"{path}: its header is not a lidal3d model's ({error}); train it again") from None
     if architecture is not None:
         _refuse_other_architecture(path, found, architecture)

@@ -50,8 +50,8 @@ def _note_pair(rows: Int32, counts: Int64, row: int, other: int, weight: int) ->
 
 
 @njit(cache=True, nogil=True)
-def list_pairs(rows: Int32, counts: Int64) -> tuple[Int64, Int64, Int64, Int64, Int64]:
-    """Inputs and outputs (P,) grouped by weight, the pairs by output row, by input row, and where its runs start (V,).
+def list_pairs(rows: Int32, counts: Int64) -> tuple[Int64, Int64]:
+    """Inputs and outputs (P,) grouped by weight, outputs ascending within a weight.
 
     Args:
         rows: (V, 27) from `find_neighbours`.
@@ -60,23 +60,13 @@ def list_pairs(rows: Int32, counts: Int64) -> tuple[Int64, Int64, Int64, Int64, 
     total = counts.sum()
     inputs = np.empty(total, dtype=np.int64)
     outputs = np.empty(total, dtype=np.int64)
-    by_output = np.empty(total, dtype=np.int64)
-    by_input = np.empty(total, dtype=np.int64)
-    starts = np.empty(len(rows), dtype=np.int64)
-    begin = np.cumsum(counts) - counts
-    place = begin.copy()
-    done = 0
+    place = np.cumsum(counts) - counts
     for row in range(len(rows)):
-        starts[row] = done
         for weight in range(27):
             other = rows[row, weight]
             if other >= 0:
                 pair = place[weight]
                 inputs[pair] = other
                 outputs[pair] = row
-                by_output[done] = pair
-                # The same two voxels swapped stand at the same place of the opposite weight's group.
-                by_input[done] = pair - begin[weight] + begin[26 - weight]
                 place[weight] += 1
-                done += 1
-    return inputs, outputs, by_output, by_input, starts
+    return inputs, outputs

@@ -14,7 +14,8 @@ from torch import Tensor
 from lidal3d.learn.augment import AUGMENTATIONS
 from lidal3d.learn.batch import network_input
 from lidal3d.learn.model import Model
-from lidal3d.learn.train import transformed
+from lidal3d.learn.sampler import transformed
+from lidal3d.learn.threads import own_threads
 
 Array = npt.NDArray[np.floating]
 
@@ -40,7 +41,7 @@ def predict_points(
     channels = model.network.architecture
     mean = sweep.new_zeros(len(points), channels.classes)
     mean_features = sweep.new_zeros(len(points), channels.channels[-1]) if features else None
-    with torch.inference_mode():
+    with torch.inference_mode(), own_threads():
         for _ in range(views if len(points) else 0):
             probabilities, last, row = _one_view(model, transformed(sweep, augmentation.draw(rng)))
             mean += probabilities.index_select(0, row)

@@ -1,9 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sparse tensors and the layers on them. A layer names a kernel map; `convolve` is the one place that computes.
-
-Another backend replaces `convolve`: weights are (K, C_in, C_out), offsets in the order of `kernel_maps.NEIGHBOURS`.
-"""
+"""Sparse tensors and the layers on them. A layer names a kernel map; `backends.convolve` computes."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from lidal3d.learn.gather_conv import gather_conv as convolve
-from lidal3d.learn.kernel_maps import KernelMap, strided_map, submanifold_map
+from lidal3d.learn.backends import convolve
+from lidal3d.learn.kernel_maps import KernelMap, identity_map, strided_map, submanifold_map
 
 
 class Level:
@@ -32,6 +29,11 @@ class Level:
         return submanifold_map(self.keys)
 
     @cached_property
+    def itself(self) -> KernelMap:
+        """The 1×1×1 map: every voxel meets itself."""
+        return identity_map(self.keys)
+
+    @cached_property
     def _down(self) -> tuple[Level, KernelMap]:
         keys, down = strided_map(self.keys)
         return Level(keys), down
@@ -45,6 +47,20 @@ class Level:
     def down(self) -> KernelMap:
         """The map from this level to the coarser one; its transposed leads back."""
         return self._down[1]
+
+    def prepare(self, levels: int = 4) -> Level:
+        """Build all maps that a network of so many levels will ask for; returns itself."""
+        level = self
+        for _ in range(levels):
+            _ = level.itself, level.neighbours.transposed, level.down.transposed
+            level = level.coarser
+        _ = level.itself, level.neighbours.transposed
+        return self
+
+
+def as_level(keys: Tensor | Level) -> Level:
+    """The level of sorted keys, or the one given."""
+    return keys if isinstance(keys, Level) else Level(keys)
 
 
 @dataclass(frozen=True)
@@ -75,16 +91,12 @@ class _Convolution(nn.Module):
         self.norm = VoxelNorm(channels_out)
         nn.init.normal_(self.weight, std=(2.0 / (min(weights, 8) * channels_in)) ** 0.5)
 
-    def _apply_map(self, features: Tensor, kernel_map: KernelMap | None) -> Tensor:
+    def _apply_map(self, features: Tensor, kernel_map: KernelMap) -> Tensor:
         if self.training:
-            normed: Tensor = self.norm(_product(features, self.weight, kernel_map))
+            normed: Tensor = self.norm(convolve(features, self.weight, kernel_map))
             return normed
         scale, shift = folded_norm(self.norm)
-        return _product(features, self.weight * scale, kernel_map).add_(shift)
-
-
-def _product(features: Tensor, weight: Tensor, kernel_map: KernelMap | None) -> Tensor:
-    return features @ weight[0] if kernel_map is None else convolve(features, weight, kernel_map)
+        return convolve(features, self.weight * scale, kernel_map).add_(shift)
 
 
 def folded_norm(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -117,7 +129,7 @@ class PointwiseConv(_Convolution):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(V, C_in) to (V, C_out) on the same level."""
-        return SparseTensor(self._apply_map(x.features, None), x.level)
+        return SparseTensor(self._apply_map(x.features, x.level.itself), x.level)
 
 
 class DownConv(_Convolution):

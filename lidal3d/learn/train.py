@@ -1,31 +1,38 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training the built-in network on labelled sweeps: weighted cross-entropy, AdamW, a cosine schedule."""
+"""Training the built-in networks on labelled sweeps: weighted cross-entropy, AdamW, a rise and a cosine schedule."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from lidal3d.config import Config, TrainConfig
 from lidal3d.errors import DataError
-from lidal3d.learn.augment import AUGMENTATIONS
-from lidal3d.learn.batch import VOXEL_FEATURES, NetworkInput, Sweep, network_input, voxel_labels
-from lidal3d.learn.minkunet import Architecture, build
+from lidal3d.files import fingerprint
+from lidal3d.learn.backends import using_backend
+from lidal3d.learn.batch import VOXEL_FEATURES, Sweep
+from lidal3d.learn.checkpoint import load_checkpoint, save_checkpoint
+from lidal3d.learn.log import StepLog
+from lidal3d.learn.loss import clip_gradients, rate, weighted_cross_entropy
+from lidal3d.learn.minkunet import Architecture, Trunk
 from lidal3d.learn.model import Model
+from lidal3d.learn.networks import build
+from lidal3d.learn.sampler import Batch, Sampler, ahead
+from lidal3d.learn.spvcnn import SeededDropout
+from lidal3d.learn.threads import own_threads
 from lidal3d.scene.labels import IGNORE, LabelMap
 from lidal3d.scene.scene import Frame
 
 Progress = Callable[[int, float], None]
 LabelSource = Callable[[Frame], tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]]
-WARMUP = 0.05
 GRADIENT_LIMIT = 10.0
 # A class seen in a handful of points must not drown the rest.
 CLASS_WEIGHT_LIMIT = 10.0
@@ -40,8 +47,9 @@ def train(
     initial: Model | None = None,
     progress: Progress | None = None,
     device: str = "cpu",
+    folder: Path | str | None = None,
 ) -> Model:
-    """Train the built-in network; the same frames, settings and number of threads give the same weights.
+    """Train a built-in network; the same frames and settings give the same weights on any number of threads.
 
     Args:
         frames: what to learn from; each step draws `config.batch` of them, shuffled anew every time round.
@@ -50,11 +58,16 @@ def train(
         labels: gives a frame's train ids (N,) uint8, 255 for none, and weights (N,) or None; a frame's own labels
             when left out. Masks and pseudo-labels come in here.
         initial: a model to start from, instead of random weights.
-        progress: called after every step with its number from 1 and its loss.
+        progress: called after every step of this run with its number from 1 and its loss.
         device: where torch computes.
+        folder: where `training.csv`, TensorBoard's events (where it is installed) and, every
+            `config.checkpoint_every` steps, a checkpoint go; a checkpoint that lies there is resumed, to the same
+            weights as an uninterrupted run's. None writes nothing.
 
     Raises:
-        DataError: no frame has a labelled point within `config.max_range_m`, or a sweep is damaged.
+        DataError: no frame has a labelled point within `config.max_range_m`, a sweep is damaged, or the checkpoint
+            in `folder` is damaged or another training's.
+        MissingDependency: `config.backend` is not installed.
     """
     config = config or Config().train
     rng = np.random.default_rng(config.seed)
@@ -62,9 +75,11 @@ def train(
     if initial is not None:
         network.load_state_dict(initial.network.state_dict())
     read = lru_cache(maxsize=SWEEPS_KEPT)(lambda index: _sweep(frames[index], labels, config.max_range_m))
-    batches = _batches(len(frames), read, config, rng, torch.device(device), len(label_map.classes))
+    sampler = Sampler(len(frames), read, config, rng, torch.device(device), len(label_map.classes))
     weights = _class_weights(len(frames), read, len(label_map.classes), config.class_balance, rng).to(device)
-    _optimise(network, batches, weights, config, progress)
+    training = _fingerprint(frames, label_map, config, network, weights)
+    with using_backend(config.backend), own_threads():
+        _optimise(network, sampler, weights, config, progress, None if folder is None else Path(folder), training)
     network.eval()
     settings = config.model_dump()
     return Model(network.cpu(), label_map.classes, label_map.name, config.voxel_m, config.augmentation, settings)
@@ -72,7 +87,19 @@ def train(
 
 def architecture_for(label_map: LabelMap, config: TrainConfig) -> Architecture:
     """The network that these settings train for these classes."""
-    return Architecture(len(label_map.classes), VOXEL_FEATURES, config.width, config.blocks)
+    return Architecture(len(label_map.classes), VOXEL_FEATURES, config.width, config.blocks, config.architecture)
+
+
+def _fingerprint(
+    frames: Sequence[Frame], label_map: LabelMap, config: TrainConfig, network: Trunk, class_weights: Tensor
+) -> str:
+    """A digest of what a training's result depends on; of the labels, what the weights of the classes tell."""
+    digest = hashlib.sha256()
+    for tensor in (*network.state_dict().values(), class_weights):
+        digest.update(tensor.cpu().numpy().tobytes())
+    settings = config.model_dump(exclude={"checkpoint_every"})
+    names = [f"{frame.scene.id}/{frame.name}" for frame in frames]
+    return fingerprint([digest.hexdigest(), settings, names, label_map.classes])
 
 
 def own_labels(frame: Frame) -> tuple[npt.NDArray[np.uint8], None]:
@@ -120,94 +147,71 @@ def _class_weights(
     return torch.from_numpy(capped.astype(np.float32))
 
 
-def _batches(
-    frames: int,
-    read: Callable[[int], Sweep],
-    config: TrainConfig,
-    rng: np.random.Generator,
-    device: torch.device,
-    classes: int,
-) -> Iterator[tuple[NetworkInput, Tensor, Tensor]]:
-    """Endless batches that hold at least one labelled voxel: others would teach nothing or NaN."""
-    order: list[int] = []
-    fruitless = 0
-    while True:
-        while len(order) < config.batch:
-            order += rng.permutation(frames).tolist()
-        chosen, order = order[: config.batch], order[config.batch :]
-        sweeps = [read(index) for index in chosen]
-        if any((s.labels != IGNORE).any() for s in sweeps):
-            data, targets, weights = _training_input(sweeps, config, rng, device, classes)
-            if bool((targets != IGNORE).any()):
-                fruitless = 0
-                yield data, targets, weights
-                continue
-        fruitless += config.batch
-        if fruitless > 2 * frames + config.batch:
-            raise DataError(
-                f"no labelled point within {config.max_range_m:g} m in {frames} frames; label some first, "
-                "or raise train.max_range_m"
-            )
-
-
-def _training_input(
-    sweeps: Sequence[Sweep], config: TrainConfig, rng: np.random.Generator, device: torch.device, classes: int
-) -> tuple[NetworkInput, Tensor, Tensor]:
-    augmentation = AUGMENTATIONS[config.augmentation]
-    views = [transformed(torch.from_numpy(s.points).to(device), augmentation.draw(rng)) for s in sweeps]
-    data = network_input(views, config.voxel_m)
-    labels = np.concatenate([s.labels for s in sweeps])
-    weights = np.concatenate(
-        [np.ones(len(s.labels), dtype=np.float32) if s.weights is None else s.weights for s in sweeps]
-    )
-    return data, *voxel_labels(data.voxels, labels, weights, classes)
-
-
-def transformed(points: Tensor, matrix: npt.NDArray[np.float32]) -> Tensor:
-    """Points (N, 4) with x y z mapped by a (3, 3) matrix; intensity stays."""
-    xyz = points[:, :3] @ torch.from_numpy(matrix).to(points.device).t()
-    return torch.cat([xyz, points[:, 3:4]], dim=1)
-
-
 def _optimise(
-    network: nn.Module,
-    batches: Iterator[tuple[NetworkInput, Tensor, Tensor]],
+    network: Trunk,
+    sampler: Sampler,
     class_weights: Tensor,
     config: TrainConfig,
     progress: Progress | None,
+    folder: Path | None,
+    training: str,
 ) -> None:
     network.train()
-    optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config.steps))
-    for step in range(1, config.steps + 1):
-        data, targets, weights = next(batches)
-        logits, _ = network(data.features, data.voxels.keys)
-        loss = weighted_cross_entropy(logits, targets, weights, class_weights)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_LIMIT)
-        optimiser.step()
-        schedule.step()
-        if progress is not None:
-            progress(step, float(loss.detach()))
+    optimiser = torch.optim.AdamW(
+        network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    held = None if folder is None else load_checkpoint(folder, training)
+    done = 0
+    if held is not None:
+        held.restore(network, optimiser)
+        sampler.restore(held.sampler)
+        done = held.step
+    with StepLog(folder, done) as log:
+        for step, batch in enumerate(ahead(sampler, config.steps - done), start=done + 1):
+            learning_rate = config.learning_rate * rate(step - 1, config.steps, config.schedule)
+            loss = training_step(network, optimiser, batch, class_weights, config, step, learning_rate)
+            log.note(step, loss, learning_rate)
+            if folder is not None and _is_due(step, config):
+                save_checkpoint(folder, step, batch.state, network, optimiser, training)
+            if progress is not None:
+                progress(step, loss)
 
 
-def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, class_weights: Tensor) -> Tensor:
-    """Σ w log-loss / Σ w over labelled voxels, w = weight × its class's weight; 0 where nothing is labelled.
+def _is_due(step: int, config: TrainConfig) -> bool:
+    every = config.checkpoint_every
+    return every > 0 and (step % every == 0 or step == config.steps)
+
+
+def training_step(
+    network: Trunk,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    class_weights: Tensor,
+    config: TrainConfig,
+    step: int,
+    learning_rate: float,
+) -> float:
+    """One step of the optimiser on one batch; its loss.
 
     Args:
-        logits: (V, C).
-        targets: (V,) int64, 255 for none.
-        weights: (V,).
+        network: in training mode.
+        optimiser: of its parameters.
+        batch: from a `Sampler`.
         class_weights: (C,).
+        config: seed and precision.
+        step: its number from 1, which seeds dropout.
+        learning_rate: the step's.
     """
-    losses = functional.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
-    w = weights * class_weights[targets.clamp(max=len(class_weights) - 1)] * (targets != IGNORE)
-    return (losses * w).sum() / w.sum().clamp_min(1e-12)
-
-
-def _rate(step: int, steps: int) -> float:
-    warmup = max(1, round(WARMUP * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    for number, module in enumerate(m for m in network.modules() if isinstance(m, SeededDropout)):
+        module.reseed(int(np.random.SeedSequence([config.seed, step, number]).generate_state(1)[0]))
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+    device = batch.data.features.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        logits, _ = network(batch.data.features, batch.level)
+    loss = weighted_cross_entropy(logits.float(), batch.targets, batch.weights, class_weights)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    clip_gradients(network, GRADIENT_LIMIT)
+    optimiser.step()
+    return float(loss.detach())

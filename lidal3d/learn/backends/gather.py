@@ -11,7 +11,6 @@ order everywhere, and so gives the same bytes at every run.
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,29 +21,8 @@ from lidal3d.learn.kernel_maps import KernelMap
 _scratch = threading.local()
 
 
-def gather_conv(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-    """Features (V_out, C_out) from features (V_in, C_in) and weights (K, C_in, C_out), differentiable in both."""
-    if torch.is_grad_enabled() and (features.requires_grad or weight.requires_grad):
-        result: Tensor = _GatherConv.apply(features, weight, kernel_map)
-        return result
-    return _multiply_and_sum(features, weight, kernel_map)
-
-
-class _GatherConv(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-        ctx.save_for_backward(features, weight)
-        ctx.kernel_map = kernel_map
-        return _multiply_and_sum(features, weight, kernel_map)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        features, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[0]
-        return (*_gradients(features, grad.contiguous(), weight, ctx.kernel_map, wanted), None)
-
-
-def _multiply_and_sum(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+def multiply_and_sum(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+    """y (V_out, C_out) from x (V_in, C_in) and W (K, C_in, C_out), of any type and on any device."""
     products = _buffer(len(kernel_map.inputs), weight.shape[2], features)
     begin = 0
     for k, count in enumerate(kernel_map.counts):
@@ -56,7 +34,7 @@ def _multiply_and_sum(features: Tensor, weight: Tensor, kernel_map: KernelMap) -
     return functional.embedding_bag(kernel_map.by_output, products, kernel_map.starts, mode="sum")
 
 
-def _gradients(
+def gradients(
     features: Tensor, grad: Tensor, weight: Tensor, kernel_map: KernelMap, features_wanted: bool
 ) -> tuple[Tensor | None, Tensor]:
     """dx_i = Σ_k Σ_{(i, o)} dy_o W_kᵀ and dW_k = Σ_{(i, o) ∈ map_k} x_iᵀ dy_o, one gather of dy for both."""

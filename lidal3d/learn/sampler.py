@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""What each step of training sees: shuffled sweeps, augmented, voxelised, with their kernel maps built ahead.
+
+Every batch carries the state to go on from after it, so that a checkpoint does not depend on how far ahead we read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lidal3d.config import TrainConfig
+from lidal3d.errors import DataError
+from lidal3d.learn.augment import AUGMENTATIONS
+from lidal3d.learn.batch import NetworkInput, Sweep, network_input, voxel_labels
+from lidal3d.learn.sparse import Level
+from lidal3d.learn.threads import threads
+from lidal3d.scene.labels import IGNORE
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input.
+
+    Attributes:
+        data: voxels and their features.
+        level: the voxels' level, kernel maps built.
+        targets: (V,) int64, 255 for none.
+        weights: (V,) float32.
+        state: of the sampler after this batch, plain values.
+    """
+
+    data: NetworkInput
+    level: Level
+    targets: Tensor
+    weights: Tensor
+    state: dict[str, Any]
+
+
+class Sampler:
+    """Endless batches that hold at least one labelled voxel: others would teach nothing or NaN."""
+
+    def __init__(
+        self,
+        frames: int,
+        read: Callable[[int], Sweep],
+        config: TrainConfig,
+        rng: np.random.Generator,
+        device: torch.device,
+        classes: int,
+    ) -> None:
+        self._frames, self._read, self._config = frames, read, config
+        self._rng, self._device, self._classes = rng, device, classes
+        self._order: list[int] = []
+        self._fruitless = 0
+
+    def state(self) -> dict[str, Any]:
+        """Plain values from which another sampler of the same frames and settings goes on alike."""
+        return {"rng": self._rng.bit_generator.state, "order": list(self._order)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._rng.bit_generator.state = state["rng"]
+        self._order = [int(index) for index in state["order"]]
+
+    def next(self) -> Batch:
+        """The next batch. Raises DataError where all frames have been seen twice and none has a labelled point."""
+        while self._fruitless <= 2 * self._frames + self._config.batch:
+            sweeps = [self._read(index) for index in self._draw()]
+            if any((s.labels != IGNORE).any() for s in sweeps):
+                data, targets, weights = _training_input(sweeps, self._config, self._rng, self._device, self._classes)
+                if bool((targets != IGNORE).any()):
+                    self._fruitless = 0
+                    return Batch(data, Level(data.voxels.keys).prepare(), targets, weights, self.state())
+            self._fruitless += self._config.batch
+        raise DataError(
+            f"no labelled point within {self._config.max_range_m:g} m in {self._frames} frames; label some first, "
+            "or raise train.max_range_m"
+        )
+
+    def _draw(self) -> list[int]:
+        while len(self._order) < self._config.batch:
+            self._order += self._rng.permutation(self._frames).tolist()
+        chosen, self._order = self._order[: self._config.batch], self._order[self._config.batch :]
+        return chosen
+
+
+def ahead(sampler: Sampler, steps: int) -> Iterator[Batch]:
+    """The next `steps` batches; with more than one thread, each is made while the one before it is learnt."""
+    if threads() == 1:
+        for _ in range(steps):
+            yield sampler.next()
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="lidal3d-batches") as maker:
+        coming = maker.submit(sampler.next) if steps else None
+        for step in range(steps):
+            assert coming is not None
+            batch = coming.result()
+            coming = maker.submit(sampler.next) if step + 1 < steps else None
+            yield batch
+
+
+def _training_input(
+    sweeps: Sequence[Sweep], config: TrainConfig, rng: np.random.Generator, device: torch.device, classes: int
+) -> tuple[NetworkInput, Tensor, Tensor]:
+    augmentation = AUGMENTATIONS[config.augmentation]
+    views = [transformed(torch.from_numpy(s.points).to(device), augmentation.draw(rng)) for s in sweeps]
+    data = network_input(views, config.voxel_m)
+    labels = np.concatenate([s.labels for s in sweeps])
+    weights = np.concatenate(
+        [np.ones(len(s.labels), dtype=np.float32) if s.weights is None else s.weights for s in sweeps]
+    )
+    return data, *voxel_labels(data.voxels, labels, weights, classes)
+
+
+def transformed(points: Tensor, matrix: npt.NDArray[np.float32]) -> Tensor:
+    """Points (N, 4) with x y z mapped by a (3, 3) matrix; intensity stays."""
+    xyz = points[:, :3] @ torch.from_numpy(matrix).to(points.device).t()
+    return torch.cat([xyz, points[:, 3:4]], dim=1)

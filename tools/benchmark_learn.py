@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure training and inference: `python tools/benchmark_learn.py --json out.json` (about a minute on two cores).
+
+A simulated 64-beam sweep is cut at the range that leaves 30,000 voxels of 0.18 m. A training step is the whole of it: the
+batch (augmentation, voxels, labels, kernel maps), forward, backward, optimiser. Medians, minima, processor seconds and
+the machine's load stand side by side: on a busy machine only the last three mean much. Where torch sees a GPU, the
+full-width network runs on 100,000 voxels too, float32 and bfloat16, by torch and, where it is installed, by spconv.
+Nothing here is asserted: it reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+import torch
+
+from lidal3d.config import TrainConfig
+from lidal3d.files import write_json
+from lidal3d.learn.backends import using_backend
+from lidal3d.learn.batch import VOXEL_FEATURES, Sweep, network_input
+from lidal3d.learn.minkunet import Architecture, Trunk
+from lidal3d.learn.networks import build
+from lidal3d.learn.sampler import Batch, Sampler, ahead
+from lidal3d.learn.sparse import Level
+from lidal3d.learn.threads import own_threads
+from lidal3d.learn.train import training_step
+from lidal3d.sim import SimConfig, simulate
+
+CLASSES = 19
+VOXEL_M = 0.18
+
+
+def a_sweep(voxels: int, voxel_m: float) -> Sweep:
+    """The points of a simulated sweep that are near enough to fill so many voxels (or all), and their labels."""
+    simulated = simulate(SimConfig(frames=2, camera=False, seed=7)).frame(1)
+    points = np.ascontiguousarray(simulated.points[:, :4], dtype=np.float32)
+    points = points[np.argsort(np.hypot(points[:, 0], points[:, 1]), kind="stable")]
+    low, high = 1, len(points)
+    while low < high:
+        middle = (low + high) // 2
+        if len(network_input([torch.from_numpy(points[:middle])], voxel_m).voxels) < voxels:
+            low = middle + 1
+        else:
+            high = middle
+    labels = (np.floor(points[:low, 2] * 4).astype(int) % CLASSES).astype(np.uint8)
+    return Sweep(points[:low], labels)
+
+
+def timed(function: Callable[[], object], repeats: int, wait: Callable[[], object] = lambda: None) -> dict[str, float]:
+    """Median and minimum of wall milliseconds, and median processor milliseconds, after three warming runs."""
+    walls, processor = [], []
+    for run in range(repeats + 3):
+        wait()
+        start, busy = perf_counter(), process_time()
+        function()
+        wait()
+        if run >= 3:
+            walls.append(1e3 * (perf_counter() - start))
+            processor.append(1e3 * (process_time() - busy))
+    found = {"median_ms": statistics.median(walls), "min_ms": min(walls), "cpu_ms": statistics.median(processor)}
+    return {name: round(value, 1) for name, value in found.items()}
+
+
+def sampler_of(sweep: Sweep, config: TrainConfig, device: str) -> Sampler:
+    """Endless batches of the one sweep."""
+    return Sampler(1, lambda _: sweep, config, np.random.default_rng(0), torch.device(device), CLASSES)
+
+
+def network_of(config: TrainConfig, device: str) -> Trunk:
+    """Of the settings' size, with random weights."""
+    return build(
+        Architecture(CLASSES, VOXEL_FEATURES, config.width, config.blocks, config.architecture)
+    ).to(device)  # fmt: skip
+
+
+def measure(sweep: Sweep, config: TrainConfig, device: str, repeats: int) -> dict[str, Any]:
+    """Training and inference of one network on one sweep, whole and by section."""
+    wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
+    network = network_of(config, device)
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
+    weights = torch.ones(CLASSES, device=device)
+
+    def learn(batch: Batch) -> None:
+        training_step(network, optimiser, batch, weights, config, 1, 1e-3)
+
+    sampler = sampler_of(sweep, config, device)
+    coming = ahead(sampler, repeats + 3)
+    one = sampler_of(sweep, config, device).next()
+    keys = one.data.voxels.keys
+    view = torch.from_numpy(sweep.points).to(device)
+    with using_backend(config.backend), own_threads():
+        network.train()
+        found: dict[str, Any] = {
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "voxels": len(keys),
+            "training_step": timed(lambda: learn(next(coming)), repeats, wait),
+            "batch_alone": timed(sampler_of(sweep, config, device).next, repeats, wait),
+            "kernel_maps_alone": timed(lambda: Level(keys).prepare(), repeats, wait),
+            "network_alone": timed(lambda: learn(one), repeats, wait),
+        }
+        network.eval()
+
+        def infer() -> None:
+            data = network_input([view], config.voxel_m)
+            with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                network(data.features, data.voxels.keys)
+
+        with torch.inference_mode():
+            found["inference"] = timed(infer, repeats, wait)
+    return found
+
+
+def on_cpu(repeats: int, threads: tuple[int, ...]) -> dict[str, Any]:
+    """The default network and SPVCNN of the same width on 30,000 voxels."""
+    sweep = a_sweep(30_000, VOXEL_M)
+    found: dict[str, Any] = {}
+    for number in threads:
+        torch.set_num_threads(number)
+        for name in ("minkunet", "spvcnn"):
+            config = TrainConfig(architecture=name, voxel_m=VOXEL_M)
+            found[f"{name}, {number} thread{'s' * (number > 1)}"] = measure(sweep, config, "cpu", repeats)
+    return found
+
+
+def on_gpu(repeats: int) -> dict[str, Any]:
+    """The full-width MinkUNet on 100,000 voxels (a finer grid), by precision and backend."""
+    sweep = a_sweep(100_000, 0.05)
+    backends = ["torch"] + ["spconv"] * (importlib.util.find_spec("spconv") is not None)
+    found: dict[str, Any] = {"device": torch.cuda.get_device_name()}
+    for backend in backends:
+        for precision in ("float32", "bfloat16"):
+            config = TrainConfig(width=1.0, blocks=2, voxel_m=0.05, backend=backend, precision=precision)
+            key = f"{backend}, {precision}"
+            try:
+                found[key] = measured = measure(sweep, config, "cuda", repeats)
+            except Exception as error:  # one backend that fails must not cost the others' figures
+                found[key] = {"error": str(error).splitlines()[0]}
+                continue
+            measured["training_sweeps_per_second"] = round(1e3 / measured["training_step"]["median_ms"], 2)
+            measured["inference_sweeps_per_second"] = round(1e3 / measured["inference"]["median_ms"], 2)
+    return found
+
+
+def main() -> None:
+    """Print all figures as JSON, and write them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", help="also write the figures here")
+    parser.add_argument("--repeats", type=int, default=20, help="runs of each measurement")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="torch threads to measure with")
+    options = parser.parse_args()
+    figures: dict[str, Any] = {
+        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "torch": torch.__version__,
+        "load_before": [round(value, 2) for value in os.getloadavg()],
+        "cpu": on_cpu(options.repeats, tuple(options.threads)),
+        "load_after": [round(value, 2) for value in os.getloadavg()],
+    }
+    if torch.cuda.is_available():
+        figures["gpu"] = on_gpu(options.repeats)
+    print(json.dumps(figures, indent=2))
+    if options.json:
+        write_json(options.json, figures)
+
+
+if __name__ == "__main__":
+    main()
