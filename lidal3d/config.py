@@ -154,7 +154,7 @@ class Config(Settings):
 
     def updated(self, changes: dict[str, Any], where: str = "config") -> Config:
         """A copy with nested `changes` applied. Raises UsageError naming the wrong key and the nearest right one."""
-        _refuse_unknown_keys(changes, type(self), where, prefix="")
+        refuse_unknown_keys(changes, type(self), where, prefix="")
         merged = _merge(self.model_dump(), changes)
         try:
             return type(self).model_validate(merged)
@@ -233,7 +233,7 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _refuse_unknown_keys(changes: dict[str, Any], model: type[BaseModel], where: str, prefix: str) -> None:
+def refuse_unknown_keys(changes: dict[str, Any], model: type[BaseModel], where: str, prefix: str) -> None:
     for key, value in changes.items():
         if key not in model.model_fields:
             near = difflib.get_close_matches(str(key), model.model_fields, n=1, cutoff=0.4)
@@ -243,4 +243,4 @@ def _refuse_unknown_keys(changes: dict[str, Any], model: type[BaseModel], where:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             if not isinstance(value, dict):
                 raise UsageError(f"{where}: '{prefix}{key}' is a group of settings, not a value ({value!r})")
-            _refuse_unknown_keys(value, inner, where, f"{prefix}{key}.")
+            refuse_unknown_keys(value, inner, where, f"{prefix}{key}.")

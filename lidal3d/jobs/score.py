@@ -27,8 +27,8 @@ import yaml
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
 from lidal3d.files import fingerprint, remove_abandoned, write_json, write_text
-from lidal3d.interframe.regions import region_scores
 from lidal3d.interframe.measure import PointScores
+from lidal3d.interframe.regions import region_scores
 from lidal3d.interframe.stream import score_frames
 from lidal3d.parallel.memory import give_memory_back
 from lidal3d.parallel.pool import run_tasks

@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of an experiment. A YAML file holds them all; an unknown key is an error that names the nearest one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from lidal3d.config import Config, Settings, refuse_unknown_keys
+from lidal3d.errors import UsageError
+from lidal3d.files import write_text
+
+
+class SimulateSettings(Settings):
+    """A world to simulate: scenes of one town style and one sensor, each with a town of its own."""
+
+    style: Literal["suburb", "downtown"] = Field("suburb", description="town style")
+    sensor: Literal["hdl64", "vlp32"] = Field("hdl64", description="64 beams +2..-24.8 deg, or 32 beams +10..-30 deg")
+    beams: int | None = Field(None, ge=1, description="beams; None is the sensor's own number")
+    columns: int | None = Field(None, ge=8, description="rays a turn and beam; None is the sensor's own number")
+    frames: int = Field(50, ge=1, description="sweeps a scene")
+    hz: float = Field(10.0, ge=1, le=50, description="sweeps a second")
+    scenes: int = Field(4, ge=2, description="how many; the last ones can be kept for validation")
+    seed: int = Field(0, ge=0, description="of the first scene's town; the others follow")
+
+
+class WorldSettings(Settings):
+    """Where the sweeps come from, and which scenes are for validation: a scene is never in both."""
+
+    drive: str | None = Field(None, description="a drive log; None to simulate, or to give one with --drive")
+    layout: str | None = Field(None, description="its layout, or None to recognise it")
+    label_map: str | None = Field(None, description="its label map, or None for the data set's own")
+    simulate: SimulateSettings | None = Field(None, description="a simulated world instead of a drive log")
+    train: tuple[str, ...] | None = Field(
+        None, description="training scenes, or split:train of nuScenes; None: all others"
+    )
+    validation: tuple[str, ...] = Field((), description="scenes that are only evaluated on; never in a ledger")
+    key_frames_only: bool = Field(True, description="evaluate on key frames with labels only")
+
+    @model_validator(mode="after")
+    def _one_world(self) -> WorldSettings:
+        if self.drive is not None and self.simulate is not None:
+            raise ValueError("give a drive or simulate one, not both")
+        both = set(self.train or ()) & set(self.validation)
+        if both:
+            raise ValueError(f"scene '{min(both)}' is both for training and for validation")
+        if not self.validation:
+            raise ValueError("name at least one scene for validation")
+        return self
+
+
+class InitialSettings(Settings):
+    """What is labelled before the first round."""
+
+    kind: Literal["frames", "units"] = Field("frames", description="whole frames, or units at random")
+    share: float = Field(0.01, gt=0, le=1, description="share of the frames (at least one), or of the points")
+    per_scene: bool = Field(False, description="frames: the share of every scene on its own, as LiDAL does on KITTI")
+
+
+class StrategySettings(Settings):
+    """A row of the comparison: a strategy and what it changes in the settings."""
+
+    strategy: str | None = Field(None, description="its name in lidal3d.strategies; None: the row's own name")
+    config: dict[str, Any] = Field({}, description="settings that this row alone changes, for ablations")
+
+
+class ExperimentConfig(Settings):
+    """An active-learning experiment: world, protocol, strategies, seeds."""
+
+    name: str = Field("experiment", description="for the table and the curves")
+    world: WorldSettings
+    initial: InitialSettings = InitialSettings()
+    rounds: int = Field(4, ge=1, description="how often strategies choose; the budget a round is select.budget")
+    start: Literal["fresh", "warm"] = Field("fresh", description="fresh weights each round, or the last round's")
+    sampling: Literal["points", "frames"] = Field(
+        "points", description="how often a frame is trained on: as its labelled points, or all alike (LiDAL)"
+    )
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each has its own initial set and model")
+    full_supervision: bool = Field(True, description="also train on all labels, with as many steps")
+    oracle_noise: float = Field(0.0, ge=0, lt=1, description="share of points that the oracle gets wrong")
+    preset: str = Field("default", description="default or paper: what `config` changes")
+    config: dict[str, Any] = Field({}, description="settings that all rows share, as in `lidal3d config`")
+    strategies: dict[str, StrategySettings] = Field(min_length=1, description="name of the row -> strategy")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, values: Any) -> Any:
+        """`strategies: [random, lidal]` and `lidal: null` mean strategies with no change."""
+        if isinstance(values, dict) and isinstance(values.get("strategies"), (list, tuple)):
+            values = {**values, "strategies": dict.fromkeys(values["strategies"])}
+        if isinstance(values, dict) and isinstance(values.get("strategies"), dict):
+            values = {**values, "strategies": {k: v if v is not None else {} for k, v in values["strategies"].items()}}
+        return values
+
+    @model_validator(mode="after")
+    def _sound(self) -> ExperimentConfig:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"{len(self.seeds)} seeds, {len(set(self.seeds))} of them different; name each once")
+        for name in self.strategies:
+            if name in ("initial", "full", "world", "ledgers"):
+                raise ValueError(f"a row can't be called '{name}': it is the name of a part of the results")
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"'{name}' is no name for a row: letters, digits, '-' and '_' only")
+        return self
+
+    def settings_of(self, row: str) -> Config:
+        """All settings of a row. Raises UsageError naming a wrong key."""
+        shared = Config.preset(self.preset).updated(self.config, "config")
+        return shared.updated(self.strategies[row].config, f"strategies.{row}.config")
+
+    def shared_settings(self) -> Config:
+        """The settings that all rows share. Raises UsageError naming a wrong key."""
+        return Config.preset(self.preset).updated(self.config, "config")
+
+    def strategy_of(self, row: str) -> str:
+        """The strategy's name in lidal3d.strategies."""
+        return self.strategies[row].strategy or row
+
+    def with_changes(self, **changes: Any) -> ExperimentConfig:
+        """A copy with top-level keys replaced, tested anew. Raises UsageError."""
+        return parse_experiment({**self.model_dump(), **changes}, "experiment")
+
+    def write(self, path: Path) -> None:
+        """Save as YAML."""
+        write_text(path, yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
+
+
+def load_experiment(path: Path | str) -> ExperimentConfig:
+    """Read an experiment's YAML file.
+
+    Raises:
+        UsageError: not YAML, an unknown key (the nearest one is named), a wrong type or a value out of range.
+    """
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a readable YAML file ({str(error).splitlines()[0]})") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected an experiment as 'key: value', found a {type(values).__name__}")
+    return parse_experiment(values, str(path))
+
+
+def parse_experiment(values: dict[str, Any], where: str) -> ExperimentConfig:
+    """An experiment from plain values, with every row's settings tested. Raises UsageError as `load_experiment`."""
+    refuse_unknown_keys(values, ExperimentConfig, where, prefix="")
+    simulate = (values.get("world") or {}).get("simulate")
+    if isinstance(simulate, dict):
+        refuse_unknown_keys(simulate, SimulateSettings, where, prefix="world.simulate.")
+    try:
+        experiment = ExperimentConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "experiment"
+        raise UsageError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+    for row in experiment.strategies:
+        experiment.settings_of(row)
+    return experiment

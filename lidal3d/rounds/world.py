@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""The world of an experiment: a drive log or a simulated one, split into training and validation by scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lidal3d.errors import DataError, UsageError
+from lidal3d.jobs.train import drive_classes
+from lidal3d.rounds.config import WorldSettings
+from lidal3d.scene.labels import LabelMap
+from lidal3d.scene.open import open_drive
+from lidal3d.scene.scene import Frame, Scene
+
+WORLD_FOLDER = "world"
+OFFICIAL = "split:"
+
+
+@dataclass(frozen=True)
+class World:
+    """Opened scenes. Strategies see `train` without its labels; `validation` only the evaluation sees.
+
+    Attributes:
+        train, validation: scenes, no one in both.
+        classes: the label map that all share.
+        key_frames_only: whether other frames count in the evaluation.
+    """
+
+    train: tuple[Scene, ...]
+    validation: tuple[Scene, ...]
+    classes: LabelMap
+    key_frames_only: bool = True
+
+    @property
+    def train_by_id(self) -> dict[str, Scene]:
+        """Training scenes by id."""
+        return {scene.id: scene for scene in self.train}
+
+    def labelled_train_frames(self) -> list[Frame]:
+        """The training frames that can be asked about: key frames with labels behind the oracle's back."""
+        return [frame for scene in self.train for frame in scene if frame.is_key_frame and frame.has_labels]
+
+    def validation_frames(self) -> list[Frame]:
+        """The frames that are evaluated."""
+        return [
+            frame
+            for scene in self.validation
+            for frame in scene
+            if frame.has_labels and (frame.is_key_frame or not self.key_frames_only)
+        ]
+
+
+def open_world(settings: WorldSettings, folder: Path) -> World:
+    """Open the world's scenes; a simulated one lies in `folder`/world and is made by `run_experiment` before.
+
+    Raises:
+        UsageError: no drive given, or scenes that it doesn't have.
+        DataError: the drive is damaged, or a split has no labelled frame.
+    """
+    if settings.simulate is None and settings.drive is None:
+        raise UsageError("the experiment names no drive; give one with --drive, or world.simulate in its file")
+    path = folder / WORLD_FOLDER if settings.simulate is not None else Path(str(settings.drive))
+    drive = open_drive(path, settings.layout, settings.label_map)
+    train_ids, validation_ids = split(settings, [scene.id for scene in drive], path)
+    by_id = {scene.id: scene for scene in drive}
+    chosen = [by_id[name] for name in (*train_ids, *validation_ids)]
+    world = World(
+        tuple(by_id[name] for name in train_ids),
+        tuple(by_id[name] for name in validation_ids),
+        drive_classes(chosen, path),
+        settings.key_frames_only,
+    )
+    for what, frames in (("training", world.labelled_train_frames()), ("validation", world.validation_frames())):
+        if not frames:
+            raise DataError(f"{path}: no frame with labels among the {what} scenes; choose other scenes")
+    return world
+
+
+def split(settings: WorldSettings, known: Sequence[str], path: Path) -> tuple[list[str], list[str]]:
+    """Scene ids for training and for validation, sorted.
+
+    Raises:
+        UsageError: a scene that isn't there, one in both, or none left to train on.
+    """
+    validation = _named(settings.validation, known, path)
+    train = sorted(set(known) - set(validation)) if settings.train is None else _named(settings.train, known, path)
+    both = sorted(set(train) & set(validation))
+    if both:
+        raise UsageError(f"{path}: scene '{both[0]}' is both for training and for validation; name it once")
+    if not train or not validation:
+        what = "train on" if not train else "validate on"
+        raise UsageError(f"{path}: none of the {len(known)} scenes is left to {what}; name others")
+    return train, validation
+
+
+def _named(names: Sequence[str], known: Sequence[str], path: Path) -> list[str]:
+    """The scenes of some names, sorted; "split:val" means those of nuScenes' official split that are there."""
+    found: set[str] = set()
+    for name in names:
+        if name.startswith(OFFICIAL):
+            found |= set(_official(name.removeprefix(OFFICIAL))) & set(known)
+        elif name not in known:
+            raise UsageError(f"{path}: no scene '{name}' among its {len(known)} ({', '.join(list(known)[:5])})")
+        else:
+            found.add(name)
+    return sorted(found)
+
+
+def _official(name: str) -> list[str]:
+    from nuscenes.utils.splits import create_splits_scenes
+
+    splits = create_splits_scenes()
+    if name not in splits:
+        raise UsageError(f"{OFFICIAL}{name}: nuScenes has no such split (known: {', '.join(splits)})")
+    return list(splits[name])
