@@ -139,7 +139,10 @@ def predictions(tmp_path: Path, drive: list[Scene]) -> PredictionStore:
 
 
 CONFIG = Config.preset("default").updated(
-    {"select": {"budget": "10%", "min_points": 1}, "pseudo": {"budget": "20%", "max_entropy": 9, "min_confidence": 0.9, "max_class_share": 1}}
+    {
+        "select": {"budget": "10%", "min_points": 1},
+        "pseudo": {"budget": "20%", "max_entropy": 9, "min_confidence": 0.9, "max_class_share": 1},
+    }
 )
 
 
