@@ -170,7 +170,7 @@ def test_a_weight_of_zero_is_a_mask() -> None:
 
 def test_a_label_mask_of_the_wrong_length_names_both_numbers() -> None:
     scene = memory_scene(sweep(0))
-    with pytest.raises(DataError, match=r"memory/000000\.bin: 600 points but 10 labels"):
+    with pytest.raises(DataError, match=r"10 labels, but memory/000000\.bin has 600 points"):
         train(list(scene), MAP, settings().train, labels=lambda frame: (np.zeros(10, np.uint8), None))
 
 

@@ -118,13 +118,15 @@ def _label_file(frame: Frame) -> str:
 
 def _sweep(frame: Frame, labels: LabelSource | None, range_m: float) -> Sweep:
     points = frame.points()
+    path = frame.scene.source.points_path(frame.index)
+    bad = int((~np.isfinite(points)).any(axis=1).sum())
+    if bad:
+        raise DataError(f"{path}: {bad} of {len(points)} points are not finite; run `lidal3d check` on the drive")
     train_ids, weights = (labels or own_labels)(frame)
     for what, array in (("labels", train_ids), ("label weights", weights)):
         if array is not None and len(array) != len(points):
-            raise DataError(
-                f"{frame.scene.source.points_path(frame.index)}: {len(points)} points but {len(array)} {what}; "
-                "one a point is needed"
-            )
+            source = _label_file(frame) if labels is None else "the labels given"
+            raise DataError(f"{source}: {len(array)} {what}, but {path} has {len(points)} points; one a point is needed")
     return Sweep(points, train_ids, weights).within(range_m)
 
 
