@@ -318,7 +318,7 @@ def test_a_drive_whose_every_frame_is_empty_has_nothing_to_choose(lidal3d, tmp_p
 
 @pytest.mark.parametrize("window", ["index", "distance"])
 def test_a_window_longer_than_the_drive(lidal3d, given, window):
-    said = lidal3d.fine(*given.score(), "--set", "interframe.half_window=500", "--set", f"interframe.window={window}")
+    said = lidal3d.fine(*given.score(), "--set", "interframe.half_window=24", "--set", f"interframe.window={window}")
     assert "in 6 frames" in said
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,9 @@ def kill_when(process: psutil.Popen, ready: Callable[[], bool], delay_s: float) 
 
 
 def parts_in(out: Path) -> int:
-    return len([path for path in out.rglob("*.arrow") if not path.name.startswith(".writing-")])
+    # os.walk, unlike rglob, does not mind a folder that goes while it looks: the job tidies up when it is done.
+    names = [name for _, _, files in os.walk(out) for name in files]
+    return len([name for name in names if name.endswith(".arrow") and not name.startswith(".writing-")])
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -91,11 +94,15 @@ def test_score_goes_on_where_it_was_killed(lidal3d, given, tmp_path, workers):
     rng = np.random.default_rng(workers)
     out = tmp_path / "out"
     kills = 0
-    for _ in range(3):
+    for _ in range(10):
+        if (out / "scores.parquet").is_file():  # it was over before the kill came: once more from the start
+            shutil.rmtree(out)
         before = parts_in(out)
         process = start(*score, "-o", out, "-j", workers)
         kills += kill_when(process, lambda before=before: parts_in(out) > before, rng.uniform(0, 0.03))
-    assert kills
+        if kills == 2:
+            break
+    assert kills == 2
     lidal3d.fine(*score, "-o", out)
     assert (out / "scores.parquet").read_bytes() == (tmp_path / "whole" / "scores.parquet").read_bytes()
     assert not leftovers(tmp_path)
@@ -140,13 +147,18 @@ def test_predict_goes_on_where_it_was_killed(lidal3d, given, tmp_path):
     lidal3d.fine(*predict, "-o", tmp_path / "whole")
 
     def frames() -> int:
-        return len([path for path in out.rglob("*.npy") if not path.name.startswith(".writing-")])
+        names = [name for _, _, files in os.walk(out) for name in files]
+        return len([name for name in names if name.endswith(".npy") and not name.startswith(".writing-")])
 
-    kills = 0
-    for goal in (4,):
-        kills += kill_when(start(*predict, "-o", out), lambda goal=goal: frames() >= goal, 0.0)
-        assert kills == 0 or frames() == 14 or not (out / "predictions.yaml").exists()
-    assert kills
+    killed = False
+    for _ in range(5):
+        shutil.rmtree(out, ignore_errors=True)  # where it was over before the kill came: once more from the start
+        killed = kill_when(start(*predict, "-o", out), lambda: frames() >= 4, 0.0)
+        if killed and frames() < 14:
+            break
+    assert killed
+    assert 4 <= frames() < 14
+    assert not (out / "predictions.yaml").exists()
     lidal3d.fine(*predict, "-o", out)
     for path in sorted((tmp_path / "whole").rglob("*.npy")):
         assert (out / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
