@@ -14,7 +14,8 @@ from drives import drive_of, write_predictions
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
 from lidal3d.interframe import score_frames
-from lidal3d.jobs.score import merge_scores, score_drive
+from lidal3d.jobs.score import score_drive
+from lidal3d.jobs.score_folder import merge_scores
 from lidal3d.predictions import PredictionStore
 from lidal3d.scene.pose import transform
 from lidal3d.scene.scene import Scene

@@ -24,7 +24,7 @@ from lidal3d.cli.settings import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from lidal3d.jobs.score import ScoreResult
+    from lidal3d.jobs.score_folder import ScoreResult
     from lidal3d.select.selection import Selection
 
 DriveMoved = Annotated[Path | None, typer.Option("--drive", help="Where the drive lies now, if it was moved.")]
@@ -78,7 +78,7 @@ def merge(
     out: Out,
 ) -> None:
     """Put the shards of a scoring run together. The same bytes as one run on one machine."""
-    from lidal3d.jobs.score import merge_scores
+    from lidal3d.jobs.score_folder import merge_scores
 
     _say_scored(out, merge_scores(shards, out))
 

@@ -126,7 +126,9 @@ def _sweep(frame: Frame, labels: LabelSource | None, range_m: float) -> Sweep:
     for what, array in (("labels", train_ids), ("label weights", weights)):
         if array is not None and len(array) != len(points):
             source = _label_file(frame) if labels is None else "the labels given"
-            raise DataError(f"{source}: {len(array)} {what}, but {path} has {len(points)} points; one a point is needed")
+            raise DataError(
+                f"{source}: {len(array)} {what}, but {path} has {len(points)} points; one a point is needed"
+            )
     return Sweep(points, train_ids, weights).within(range_m)
 
 
