@@ -43,7 +43,6 @@ class SweepGrid:
         row: (V + 1,) int64 key // ROW_STEP of each occupied row, ascending, padded with the largest number.
         row_start: (V + 1,) int32 first cell of each row; the last entry is U.
         reach: (U,) uint8 which slabs a search from the cell touches: 1 its own, 2 the one below, 4 the one above.
-        cell_m: edge of a cell, just over the search radius.
     """
 
     x: npt.NDArray[np.float64]
@@ -55,7 +54,6 @@ class SweepGrid:
     row: npt.NDArray[np.int64]
     row_start: npt.NDArray[np.int32]
     reach: npt.NDArray[np.uint8]
-    cell_m: float
 
     def __len__(self) -> int:
         return len(self.order)
@@ -73,7 +71,7 @@ def build_grid(xyz_scene: npt.NDArray[np.float64], radius_m: float) -> SweepGrid
     key, start = _cells(keys, order)
     row, row_start = _rows(key, len(start) - 1)
     reach = _reach(z, key, start, radius_m)
-    return SweepGrid(x, y, z, np.concatenate([order, left_out]), key, start, row, row_start, reach, cell_m)
+    return SweepGrid(x, y, z, np.concatenate([order, left_out]), key, start, row, row_start, reach)
 
 
 @numba.njit(cache=True, nogil=True)
