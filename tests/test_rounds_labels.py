@@ -14,12 +14,12 @@ from test_rounds_ledger import record
 
 from lidal3d.config import Config, UnitsConfig
 from lidal3d.errors import DataError
-from lidal3d.rounds.chain import training_frames
 from lidal3d.rounds.config import InitialSettings
 from lidal3d.rounds.initial import initial_records
 from lidal3d.rounds.label_store import LabelStore
 from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth, StoredAnswers
+from lidal3d.rounds.training import training_frames
 from lidal3d.rounds.world import World
 from lidal3d.scene.labels import LabelMap
 from lidal3d.select.selection import UnitKey

@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""A round's choice: score with the last model, let the strategy choose, write the queue, enter it in the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lidal3d.config import Config
+from lidal3d.errors import UsageError
+from lidal3d.files import fingerprint, remove_abandoned
+from lidal3d.jobs.select import answers_of, frame_of
+from lidal3d.rounds.ledger import Ledger
+from lidal3d.rounds.links import MODEL_FILE, Link
+from lidal3d.rounds.live import BestGuesses
+from lidal3d.rounds.masks import Assumed
+from lidal3d.rounds.record import Record, history_of_records, records_of
+from lidal3d.rounds.scoring import Wanted, score_pool
+from lidal3d.rounds.seeds import derived_rng, derived_seed
+from lidal3d.rounds.world import World
+from lidal3d.select.manifest import read_manifest, read_pseudo_points, write_manifest
+from lidal3d.select.members import frame_tasks, pseudo_points, selection_points
+from lidal3d.select.selection import Selection, UnitKey
+from lidal3d.strategies import STRATEGIES, UnitPool
+from lidal3d.strategies.strategy import Strategy
+from lidal3d.units import make_partition
+
+
+def strategy_named(name: str) -> Strategy:
+    """A strategy of `lidal3d.strategies`. Raises UsageError naming those there are."""
+    if name not in STRATEGIES:
+        raise UsageError(f"no strategy '{name}' (known: {', '.join(STRATEGIES)})")
+    return STRATEGIES[name]
+
+
+def choose(
+    link: Link,
+    world: World,
+    ledger: Ledger,
+    config: Config,
+    strategy: Strategy,
+    number: int,
+    before: Path,
+    folder: Path,
+) -> None:
+    """Score with the last model, let the strategy choose, write the queue, and enter it in the ledger."""
+    queue = folder / "queue"
+    if not (queue / "summary.json").is_file():
+        _write_queue(link, world, ledger.records, config, strategy, number, before, folder)
+    manifest = read_manifest(queue)
+    model, asked_by = model_fingerprint(before), _queue_fingerprint(queue)
+    ledger.append(
+        records_of(manifest.selection, "human", number, model, link.what, asked_by)
+        + records_of(manifest.pseudo, "pseudo", number, model, link.what, asked_by)
+    )
+
+
+def _write_queue(
+    link: Link,
+    world: World,
+    records: Sequence[Record],
+    config: Config,
+    strategy: Strategy,
+    number: int,
+    before: Path,
+    folder: Path,
+) -> None:
+    from lidal3d.learn.model import load_model
+
+    partition = make_partition(config.units)
+    remove_abandoned(folder)
+    predict = config.predict.model_copy(update={"seed": derived_seed("predict", link.seed, number)})
+    config = config.model_copy(update={"predict": predict})
+    model = load_model(before, world.classes.classes)
+    pool, guesses = score_pool(
+        world.train, model, config, partition, Wanted.by(strategy), folder / "scores", link.device
+    )
+    history = history_of_records(records, partition.kind)
+    rng = derived_rng("choose", link.seed, number, link.what)
+    selection, pseudo = choose_from(pool, strategy, config, world, history, rng)
+    write_queue(selection, pseudo, world, config, guesses, folder / "queue")
+
+
+def choose_from(
+    pool: UnitPool, strategy: Strategy, config: Config, world: World, history: Any, rng: np.random.Generator
+) -> tuple[Selection, Selection]:
+    """What the strategy asks and assumes; it may ask for what is left where the budget is more."""
+    scenes = world.train_by_id
+    return strategy.choose(pool, config, lambda scene, frame: frame_of(scenes, scene, frame), history, rng)
+
+
+def write_queue(
+    selection: Selection, pseudo: Selection, world: World, config: Config, guesses: BestGuesses, folder: Path
+) -> None:
+    """Write a choice as a manifest, with the points of its units and their pseudo-labels."""
+    partition = make_partition(config.units)
+    tasks = frame_tasks(selection, pseudo, world.train_by_id, partition, guesses, config.pseudo, False)  # type: ignore[arg-type]
+    answers = answers_of(tasks, 1, lambda: None)
+    write_manifest(
+        selection,
+        pseudo,
+        folder,
+        config,
+        selection_points(selection, answers),
+        pseudo_points(pseudo, answers),
+        classes=world.classes.classes,
+    )
+
+
+def assumed_in(queue: Path) -> dict[UnitKey, Assumed]:
+    """The pseudo-labels of a queue, by unit."""
+    picks, points = read_manifest(queue).pseudo.picks, read_pseudo_points(queue)
+    return {pick.key: Assumed(points.labels_of(i), points.weights_of(i)) for i, pick in enumerate(picks)}
+
+
+def model_fingerprint(folder: Path) -> str:
+    """A digest of a model's file; equal weights and settings are equal bytes."""
+    return hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()[:16]
+
+
+def _queue_fingerprint(queue: Path) -> str:
+    return fingerprint((queue / "manifest.jsonl").read_text(encoding="utf-8"))

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""One training of an experiment: which frames how often, skipped where the model lies, then evaluated."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lidal3d.config import TrainConfig
+from lidal3d.files import remove_abandoned, write_json
+from lidal3d.rounds.evaluation import evaluate
+from lidal3d.rounds.links import EVALUATION_FILE, MODEL_FILE, Link
+from lidal3d.rounds.masks import LedgerLabels
+from lidal3d.rounds.seeds import derived_seed
+from lidal3d.rounds.world import World
+from lidal3d.scene.scene import Frame
+
+if TYPE_CHECKING:
+    from lidal3d.learn.train import LabelSource
+
+FRAMES_REMEMBERED = 512
+
+
+def training_frames(labels: LedgerLabels, world: World, config: TrainConfig, sampling: str) -> list[Frame]:
+    """The frames with labels; with sampling "points" each as often as its share of the labelled points asks for.
+
+    The loss of a step is a mean over its labelled points. Where whole frames and frames with one small region are
+    drawn alike, a region's points weigh a hundred times those of a frame, and the whole frames are hardly seen.
+    """
+    frames = labels.frames(world.train_by_id)
+    if sampling == "frames":
+        return frames
+    points = np.array([labels.points(frame) for frame in frames], np.float64)
+    times = np.maximum(1, np.rint(points / points.sum() * config.steps * config.batch)).astype(int)
+    return [frame for frame, count in zip(frames, times.tolist(), strict=True) for _ in range(count)]
+
+
+def _remembered(labels: LabelSource) -> LabelSource:
+    """The same answers; those of the last frames aren't worked out again."""
+    known: dict[tuple[str, int], Any] = {}
+
+    def answer(frame: Frame) -> Any:
+        key = (frame.scene.id, frame.index)
+        if key not in known:
+            if len(known) >= FRAMES_REMEMBERED:
+                known.pop(next(iter(known)))
+            known[key] = labels(frame)
+        return known[key]
+
+    return answer
+
+
+def train_and_evaluate(
+    link: Link,
+    folder: Path,
+    world: World,
+    config: TrainConfig,
+    labels: LabelSource,
+    frames: Sequence[Frame],
+    number: int,
+    start: Path | None,
+) -> None:
+    """Train where there is no model yet, evaluate where there is no evaluation yet."""
+    from lidal3d.learn.model import load_model
+    from lidal3d.learn.train import train
+
+    if (folder / EVALUATION_FILE).is_file():
+        return
+    remove_abandoned(folder)
+    if not (folder / MODEL_FILE).is_file():
+        # The row isn't in it: with the same labels two strategies get the same model.
+        settings = config.model_copy(update={"seed": derived_seed("train", link.seed, number)})
+        initial = None if start is None else load_model(start, world.classes.classes)
+        # A checkpoint goes on where a kill cut a long training off; short ones start again.
+        kept = folder if settings.checkpoint_every else None
+        train(frames, world.classes, settings, _remembered(labels), initial, device=link.device, folder=kept).save(
+            folder
+        )
+    write_json(folder / EVALUATION_FILE, evaluate(folder, world, link.device))
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Sums depend on how many threads share them: with one, the bytes are the same for any number of workers."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
