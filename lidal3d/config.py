@@ -94,6 +94,14 @@ class PseudoConfig(Settings):
     weight: float = Field(0.5, gt=0, le=1, description="weight of a pseudo-label in training; a human label has 1")
 
 
+class CarryConfig(Settings):
+    """People's labels carried through the poses to the same places in neighbouring sweeps, for training."""
+
+    half_window: int = Field(0, ge=0, description="sweeps on each side that a label is carried to; 0 carries none")
+    radius_m: float = Field(0.1, gt=0, description="a point takes the label of the nearest labelled one this near")
+    weight: float = Field(1.0, gt=0, le=1, description="weight of a carried label in training; a human label has 1")
+
+
 class TrainConfig(Settings):
     """The built-in sparse U-Net and its training."""
 
@@ -105,7 +113,10 @@ class TrainConfig(Settings):
     voxel_m: float = Field(0.2, gt=0, description="edge of a voxel")
     max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
     steps: int = Field(400, ge=1, description="optimiser steps")
-    batch: int = Field(1, ge=1, description="sweeps a step")
+    batch: int = Field(1, ge=1, description="sweeps a step; with context_m as many points, of more sweeps")
+    context_m: float = Field(
+        0.0, ge=0, description="train only on points this near to a label, so that a step holds more labels; 0: all"
+    )
     learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="what follows the linear rise")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's")
@@ -141,6 +152,7 @@ class Config(Settings):
     interframe: InterframeConfig = InterframeConfig()
     select: SelectConfig = SelectConfig()
     pseudo: PseudoConfig = PseudoConfig()
+    carry: CarryConfig = CarryConfig()
     train: TrainConfig = TrainConfig()
     predict: PredictConfig = PredictConfig()
     report: ReportConfig = ReportConfig()

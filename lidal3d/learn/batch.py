@@ -14,6 +14,7 @@ from numba import njit
 from torch import Tensor
 
 from lidal3d.errors import DataError
+from lidal3d.learn.context import near_labels
 from lidal3d.learn.voxels import Voxels, unpack, voxelise
 from lidal3d.scene.labels import IGNORE
 
@@ -28,16 +29,26 @@ class Sweep:
         points: (N, 4) float32, x y z in metres, intensity.
         labels: (N,) uint8 train ids, 255 where there is none.
         weights: (N,) float32, or None where all labels weigh 1.
+        share: how much of the whole sweep this is, in points.
     """
 
     points: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
     weights: npt.NDArray[np.float32] | None = None
+    share: float = 1.0
 
     def within(self, range_m: float) -> Sweep:
         """Only the points nearer than this to the sensor's axis."""
-        near = np.hypot(self.points[:, 0], self.points[:, 1]) < range_m
-        return Sweep(self.points[near], self.labels[near], None if self.weights is None else self.weights[near])
+        return self._only(np.hypot(self.points[:, 0], self.points[:, 1]) < range_m)
+
+    def around_labels(self, context_m: float) -> Sweep:
+        """Only the points about `context_m` or less, seen from above, from one with a label; `share` says how many."""
+        near = near_labels(self.points[:, :2], self.labels != IGNORE, context_m)
+        cut = self._only(near)
+        return Sweep(cut.points, cut.labels, cut.weights, len(cut.points) / max(len(self.points), 1))
+
+    def _only(self, kept: npt.NDArray[np.bool_]) -> Sweep:
+        return Sweep(self.points[kept], self.labels[kept], None if self.weights is None else self.weights[kept])
 
 
 @dataclass(frozen=True)

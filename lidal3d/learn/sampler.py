@@ -25,6 +25,9 @@ from lidal3d.learn.sparse import Level
 from lidal3d.learn.threads import threads
 from lidal3d.scene.labels import IGNORE
 
+# Sweeps cut to their labels in place of one whole sweep: reading them must not cost more than learning from them.
+MOST_SWEEPS = 16
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -74,23 +77,32 @@ class Sampler:
     def next(self) -> Batch:
         """The next batch. Raises DataError where all frames have been seen twice and none has a labelled point."""
         while self._fruitless <= 2 * self._frames + self._config.batch:
-            sweeps = [self._read(index) for index in self._draw()]
+            sweeps = self._draw()
             if any((s.labels != IGNORE).any() for s in sweeps):
                 data, targets, weights = _training_input(sweeps, self._config, self._rng, self._device, self._classes)
                 if bool((targets != IGNORE).any()):
                     self._fruitless = 0
                     return Batch(data, Level(data.voxels.keys).prepare(), targets, weights, self.state())
-            self._fruitless += self._config.batch
+            self._fruitless += len(sweeps)
         raise DataError(
             f"no labelled point within {self._config.max_range_m:g} m in {self._frames} frames; label some first, "
             "or raise train.max_range_m"
         )
 
-    def _draw(self) -> list[int]:
-        while len(self._order) < self._config.batch:
-            self._order += self._rng.permutation(self._frames).tolist()
-        chosen, self._order = self._order[: self._config.batch], self._order[self._config.batch :]
-        return chosen
+    def _draw(self) -> list[Sweep]:
+        """The next sweeps, as many as come nearest to `batch` whole ones; at least one."""
+        sweeps: list[Sweep] = []
+        filled = 0.0
+        while len(sweeps) < MOST_SWEEPS * self._config.batch:
+            if not self._order:
+                self._order = self._rng.permutation(self._frames).tolist()
+            sweep = self._read(self._order[0])
+            if sweeps and filled + sweep.share / 2 > self._config.batch:
+                break
+            self._order.pop(0)
+            sweeps.append(sweep)
+            filled += sweep.share
+        return sweeps
 
 
 def ahead(sampler: Sampler, steps: int) -> Iterator[Batch]:

@@ -74,7 +74,7 @@ def train(
     network = build(architecture_for(label_map, config), config.seed).to(device)
     if initial is not None:
         network.load_state_dict(initial.network.state_dict())
-    read = lru_cache(maxsize=SWEEPS_KEPT)(lambda index: _sweep(frames[index], labels, config.max_range_m))
+    read = lru_cache(maxsize=SWEEPS_KEPT)(lambda index: _sweep(frames[index], labels, config))
     sampler = Sampler(len(frames), read, config, rng, torch.device(device), len(label_map.classes))
     weights = _class_weights(len(frames), read, len(label_map.classes), config.class_balance, rng).to(device)
     training = _fingerprint(frames, label_map, config, network, weights)
@@ -116,7 +116,7 @@ def _label_file(frame: Frame) -> str:
     return str(frame.scene.source.labels_path(frame.index) or "its label file")
 
 
-def _sweep(frame: Frame, labels: LabelSource | None, range_m: float) -> Sweep:
+def _sweep(frame: Frame, labels: LabelSource | None, config: TrainConfig) -> Sweep:
     points = frame.points()
     path = frame.scene.source.points_path(frame.index)
     bad = int((~np.isfinite(points)).any(axis=1).sum())
@@ -129,7 +129,8 @@ def _sweep(frame: Frame, labels: LabelSource | None, range_m: float) -> Sweep:
             raise DataError(
                 f"{source}: {len(array)} {what}, but {path} has {len(points)} points; one a point is needed"
             )
-    return Sweep(points, train_ids, weights).within(range_m)
+    sweep = Sweep(points, train_ids, weights).within(config.max_range_m)
+    return sweep.around_labels(config.context_m) if config.context_m else sweep
 
 
 def _class_weights(

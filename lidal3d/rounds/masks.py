@@ -71,9 +71,7 @@ class LedgerLabels:
         """Train ids (N,), 255 where there is no label, and weights (N,), None where all are 1."""
         units = self._by_frame.get((frame.scene.id, frame.index), [])  # type: ignore[attr-defined]
         ids = unit_ids(frame, units, self.partition)
-        people = [record for record in units if record.labeller != "pseudo"]
-        labels = self.oracle.answer(frame, mask_of(ids, people))
-        refuse_mask(frame, labels, len(ids))
+        labels = self._by_people(frame, units, ids)
         pseudo = [record for record in units if record.labeller == "pseudo"]
         if not pseudo:
             return labels, None
@@ -81,6 +79,18 @@ class LedgerLabels:
         for record in pseudo:
             _assume(record, frame, ids, self.assumed[record.key], labels, weights)
         return labels, weights
+
+    def by_people(self, frame: Frame) -> npt.NDArray[np.uint8]:
+        """People's labels alone (N,), 255 where they gave none."""
+        units = self._by_frame.get((frame.scene.id, frame.index), [])  # type: ignore[attr-defined]
+        people = [record for record in units if record.labeller != "pseudo"]
+        return self._by_people(frame, people, unit_ids(frame, people, self.partition))
+
+    def _by_people(self, frame: Frame, units: Sequence[Record], ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+        people = [record for record in units if record.labeller != "pseudo"]
+        labels = self.oracle.answer(frame, mask_of(ids, people))
+        refuse_mask(frame, labels, len(ids))
+        return labels
 
 
 def mask_of(ids: npt.NDArray[np.int32], records: Sequence[Record]) -> npt.NDArray[np.bool_]:
