@@ -29,7 +29,10 @@ class SimulateSettings(Settings):
 
 
 class WorldSettings(Settings):
-    """Where the sweeps come from, and which scenes are for validation: a scene is never in both."""
+    """Where the sweeps come from, and which scenes are for validation: a scene is never in both.
+
+    A drive of one scene can be split by frames instead; then the table says that validation isn't independent.
+    """
 
     drive: str | None = Field(None, description="a drive log; None to simulate, or to give one with --drive")
     layout: str | None = Field(None, description="its layout, or None to recognise it")
@@ -39,6 +42,12 @@ class WorldSettings(Settings):
         None, description="training scenes, or split:train of nuScenes; None: all others"
     )
     validation: tuple[str, ...] = Field((), description="scenes that are only evaluated on; never in a ledger")
+    train_frames: tuple[str, ...] | None = Field(
+        None, description="frames of one scene or more instead: SCENE/FRAME, or SCENE/FIRST..LAST"
+    )
+    validation_frames: tuple[str, ...] | None = Field(
+        None, description="frames that are only evaluated on; with train_frames, and instead of scenes"
+    )
     key_frames_only: bool = Field(True, description="evaluate on key frames with labels only")
 
     @model_validator(mode="after")
@@ -48,6 +57,12 @@ class WorldSettings(Settings):
         both = set(self.train or ()) & set(self.validation)
         if both:
             raise ValueError(f"scene '{min(both)}' is both for training and for validation")
+        if (self.train_frames is None) != (self.validation_frames is None):
+            raise ValueError("give both train_frames and validation_frames, or neither")
+        if self.validation_frames is not None:
+            if self.train is not None or self.validation:
+                raise ValueError("split by scenes or by frames, not both; drop train and validation")
+            return self
         if not self.validation:
             raise ValueError("name at least one scene for validation")
         return self
