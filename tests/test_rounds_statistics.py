@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from lidal3d.rounds.curves import curves_svg
+from lidal3d.rounds.notes import ONE_SEED
 from lidal3d.rounds.results import COLUMNS, Measured, full_csv, metrics_csv
 from lidal3d.rounds.statistics import area_under_curve, labels_needed, mean_and_band, paired_difference, win_matrix
 from lidal3d.rounds.table import needed_fraction, table_text
@@ -53,6 +54,13 @@ def test_area_and_labels_needed_agree_with_a_dense_grid():
             assert needed == pytest.approx(fine_x[reached[0]], abs=1e-4 * (x[-1] - x[0]))
         else:
             assert needed is None
+
+
+def test_area_and_labels_needed_of_a_curve_worked_out_by_hand():
+    x, y = [100, 200, 300, 400], [0.20, 0.35, 0.42, 0.45]
+    assert area_under_curve(x, y) == pytest.approx(0.365)
+    needed = labels_needed(x, y, 0.9 * 0.45)
+    assert needed == pytest.approx(278.57, abs=0.005)
 
 
 def test_corner_cases_of_curves():
@@ -102,9 +110,11 @@ def test_metrics_have_exactly_the_agreed_columns():
     )  # fmt: skip
 
 
-def test_the_table_says_what_one_seed_is_worth():
-    many, one = table_text("toy", rows()), table_text("toy", rows(seeds=(0,)))
-    assert "ONE SEED PROVES NOTHING" in one
+def test_the_table_tells_warnings_before_and_notes_after_the_numbers():
+    many, one = table_text("toy", rows()), table_text("toy", rows(seeds=(0,)), [ONE_SEED], ["trained in stages"])
+    blocks = one.split("\n\n")
+    assert blocks[1] == ONE_SEED
+    assert blocks[-1] == "trained in stages"
     assert "ONE SEED" not in many
     assert "±" in many.splitlines()[3]
     assert "not reached" in table_text("toy", rows(full=0.9))
@@ -123,7 +133,9 @@ def test_the_table_counts_seeds_that_never_get_there():
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 def test_curves_are_svg_with_a_band_where_there_are_seeds(seeds):
-    text = curves_svg("a < b", rows(seeds=seeds, strategies=("random", "lidal", "x", "y", "z", "u", "v", "w")))
+    warnings = ["first < last", ONE_SEED] if len(seeds) == 1 else []
+    drawn = rows(seeds=seeds, strategies=("random", "lidal", "x", "y", "z", "u", "v", "w"))
+    text = curves_svg("a < b", drawn, warnings)
     root = ElementTree.fromstring(text)
     names = [element.tag.rpartition("}")[2] for element in root.iter()]
     assert names.count("polyline") == 8 * 4
@@ -132,7 +144,7 @@ def test_curves_are_svg_with_a_band_where_there_are_seeds(seeds):
     words = " ".join(element.text or "" for element in root.iter())
     for axis in ("points labelled", "frames touched", "units labelled", "labelling time", "full supervision"):
         assert axis in words
-    assert ("ONE SEED" in words) == (len(seeds) == 1)
+    assert ("ONE SEED" in words) == ("first < last" in words) == (len(seeds) == 1)
     width, height = float(root.get("width", 0)), float(root.get("height", 0))
     for circle in (element for element in root.iter() if element.tag.endswith("circle")):
         assert 0 < float(circle.get("cx", -1)) < width

@@ -7,7 +7,7 @@
     SEED/full/…                            the same with all labels
     SEED/ROW/ledger.jsonl                  who labelled what, when
     SEED/ROW/round-K/queue/                the K-th choice: a manifest, as `lidal3d select` writes it
-    SEED/ROW/round-K/model.safetensors, evaluation.json
+    SEED/ROW/round-K/model.safetensors, evaluation.json, and stages.json where it was trained in stages
 
 Everything random is drawn from a seed derived from (purpose, seed, round), for the choice also from the row. Strategies
 never see a label: only the oracle and the evaluation open label files.
@@ -18,18 +18,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lidal3d.config import Config
 from lidal3d.files import write_json
 from lidal3d.rounds.choosing import assumed_in, choose, strategy_named
+from lidal3d.rounds.held_out import held_out_records
 from lidal3d.rounds.initial import initial_records
 from lidal3d.rounds.ledger import Ledger
-from lidal3d.rounds.links import Link, round_folder, seed_folder
+from lidal3d.rounds.links import EVALUATION_FILE, Link, round_folder, seed_folder
 from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth
-from lidal3d.rounds.record import Record
+from lidal3d.rounds.record import Record, by_people
 from lidal3d.rounds.seeds import derived_seed
-from lidal3d.rounds.training import one_torch_thread, train_and_evaluate, training_frames
+from lidal3d.rounds.stages import Staged, train_in_stages
+from lidal3d.rounds.training import evaluate_model, one_torch_thread, train_model, training_frames
 from lidal3d.rounds.world import World, open_world
 from lidal3d.select.selection import UnitKey
 from lidal3d.units import make_partition
@@ -53,7 +56,8 @@ def _run_initial(link: Link, world: World, tick: Tick) -> None:
     config = link.experiment.shared_settings()
     labels = _labels(link, initial_set(link, world), config, {})
     frames = training_frames(labels, world, config.train, link.experiment.sampling)
-    train_and_evaluate(link, link.folder, world, config.train, labels, frames, 0, None)
+    train_model(link, link.folder, world, config.train, labels, frames, 0, None)
+    evaluate_model(link, link.folder, world)
     tick()
 
 
@@ -76,7 +80,8 @@ def _run_full(link: Link, world: World, tick: Tick) -> None:
     trainings = 1 + link.experiment.rounds if link.experiment.start == "warm" else 1
     config = config.model_copy(update={"steps": config.steps * trainings})
     frames = world.labelled_train_frames()
-    train_and_evaluate(link, link.folder, world, config, own_labels, frames, 0, None)
+    train_model(link, link.folder, world, config, own_labels, frames, 0, None)
+    evaluate_model(link, link.folder, world)
     tick()
 
 
@@ -93,12 +98,31 @@ def _run_row(link: Link, world: World, tick: Tick) -> None:
         if ledger.last_round < number:
             choose(link, world, ledger, config, strategy, number, before, folder)
         shutil.rmtree(folder / "scores", ignore_errors=True)
-        known = [record for record in ledger.records if record.round <= number]
-        labels = _labels(link, known, config, assumed_in(folder / "queue"))
-        start = before if link.experiment.start == "warm" else None
-        frames = training_frames(labels, world, config.train, link.experiment.sampling)
-        train_and_evaluate(link, folder, world, config.train, labels, frames, number, start)
+        if not (folder / EVALUATION_FILE).is_file():
+            known = [record for record in ledger.records if record.round <= number]
+            _train_round(link, world, known, config, number, before, folder)
+            evaluate_model(link, folder, world)
         tick()
+
+
+def _train_round(
+    link: Link, world: World, known: Sequence[Record], config: Config, number: int, before: Path, folder: Path
+) -> None:
+    """A round's model of all that is known by now, in one go or in stages."""
+    training = link.experiment.training_of(link.what)
+    assumed = assumed_in(folder / "queue")
+    if training.kind == "single":
+        labels = _labels(link, known, config, assumed)
+        frames = training_frames(labels, world, config.train, link.experiment.sampling)
+        start = before if link.experiment.start == "warm" else None
+        train_model(link, folder, world, config.train, labels, frames, number, start)
+        return
+    held_out = held_out_records(known, training, link.seed)
+    aside = {record.key for record in held_out}
+    human = [record for record in by_people(known) if record.labeller == "initial" or record.key not in aside]
+    pseudo = [record for record in known if record.labeller == "pseudo" and record.round == number]
+    sources = (_labels(link, records, config, assumed) for records in (human, held_out, pseudo))
+    train_in_stages(Staged(link, world, config, training, number, folder, before, *sources))
 
 
 def _labels(link: Link, records: Sequence[Record], config: Config, assumed: dict[UnitKey, Assumed]) -> LedgerLabels:

@@ -29,7 +29,10 @@ class SimulateSettings(Settings):
 
 
 class WorldSettings(Settings):
-    """Where the sweeps come from, and which scenes are for validation: a scene is never in both."""
+    """Where the sweeps come from, and which scenes are for validation: a scene is never in both.
+
+    A drive of one scene can be split by frames instead; then the table says that validation isn't independent.
+    """
 
     drive: str | None = Field(None, description="a drive log; None to simulate, or to give one with --drive")
     layout: str | None = Field(None, description="its layout, or None to recognise it")
@@ -39,6 +42,12 @@ class WorldSettings(Settings):
         None, description="training scenes, or split:train of nuScenes; None: all others"
     )
     validation: tuple[str, ...] = Field((), description="scenes that are only evaluated on; never in a ledger")
+    train_frames: tuple[str, ...] | None = Field(
+        None, description="frames of one scene or more instead: SCENE/FRAME, or SCENE/FIRST..LAST"
+    )
+    validation_frames: tuple[str, ...] | None = Field(
+        None, description="frames that are only evaluated on; with train_frames, and instead of scenes"
+    )
     key_frames_only: bool = Field(True, description="evaluate on key frames with labels only")
 
     @model_validator(mode="after")
@@ -48,6 +57,12 @@ class WorldSettings(Settings):
         both = set(self.train or ()) & set(self.validation)
         if both:
             raise ValueError(f"scene '{min(both)}' is both for training and for validation")
+        if (self.train_frames is None) != (self.validation_frames is None):
+            raise ValueError("give both train_frames and validation_frames, or neither")
+        if self.validation_frames is not None:
+            if self.train is not None or self.validation:
+                raise ValueError("split by scenes or by frames, not both; drop train and validation")
+            return self
         if not self.validation:
             raise ValueError("name at least one scene for validation")
         return self
@@ -61,10 +76,26 @@ class InitialSettings(Settings):
     per_scene: bool = Field(False, description="frames: the share of every scene on its own, as LiDAL does on KITTI")
 
 
+class TrainingSettings(Settings):
+    """How a round's model is made of what people labelled and what was assumed, see `lidal3d.rounds.stages`."""
+
+    kind: Literal["single", "gist", "rist"] = Field(
+        "single", description="single: both at once; gist, rist: stages on either alone, the better one or at random"
+    )
+    stages: int = Field(3, ge=1, description="gist, rist: how many stages of train.steps each")
+    held_out: float = Field(
+        0.1, gt=0, le=0.5, description="gist, rist: share of the asked points that only choose between stages"
+    )
+    group_frames: int = Field(
+        10, ge=1, description="gist, rist: so many frames in a row are held out or trained on together: near copies"
+    )
+
+
 class StrategySettings(Settings):
     """A row of the comparison: a strategy and what it changes in the settings."""
 
     strategy: str | None = Field(None, description="its name in lidal3d.strategies; None: the row's own name")
+    training: dict[str, Any] = Field({}, description="keys of `training` that this row alone changes, or just its kind")
     config: dict[str, Any] = Field({}, description="settings that this row alone changes, for ablations")
 
 
@@ -80,6 +111,7 @@ class ExperimentConfig(Settings):
         "points", description="how often a frame is trained on: as its labelled points, or all alike (LiDAL)"
     )
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each has its own initial set and model")
+    training: TrainingSettings = TrainingSettings()
     full_supervision: bool = Field(True, description="also train on all labels, with as many steps")
     oracle_noise: float = Field(0.0, ge=0, lt=1, description="share of points that the oracle gets wrong")
     preset: str = Field("default", description="default or paper: what `config` changes")
@@ -89,11 +121,16 @@ class ExperimentConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, values: Any) -> Any:
-        """`strategies: [random, lidal]` and `lidal: null` mean strategies with no change."""
-        if isinstance(values, dict) and isinstance(values.get("strategies"), (list, tuple)):
-            values = {**values, "strategies": dict.fromkeys(values["strategies"])}
-        if isinstance(values, dict) and isinstance(values.get("strategies"), dict):
-            values = {**values, "strategies": {k: v if v is not None else {} for k, v in values["strategies"].items()}}
+        """`strategies: [random, lidal]` and `lidal: null` mean strategies with no change, `training: gist` its kind."""
+        if not isinstance(values, dict):
+            return values
+        values = _with_training_kind(values)
+        rows = values.get("strategies")
+        if isinstance(rows, (list, tuple)):
+            rows = dict.fromkeys(rows)
+        if isinstance(rows, dict):
+            rows = {name: {} if row is None else _with_training_kind(row) for name, row in rows.items()}
+            values = {**values, "strategies": rows}
         return values
 
     @model_validator(mode="after")
@@ -115,6 +152,15 @@ class ExperimentConfig(Settings):
     def shared_settings(self) -> Config:
         """The settings that all rows share. Raises UsageError naming a wrong key."""
         return Config.preset(self.preset).updated(self.config, "config")
+
+    def training_of(self, row: str) -> TrainingSettings:
+        """How a row's models are trained. Raises UsageError naming a wrong key or value."""
+        changes, where = self.strategies[row].training, f"strategies.{row}.training"
+        refuse_unknown_keys(changes, TrainingSettings, where, prefix="")
+        try:
+            return TrainingSettings.model_validate({**self.training.model_dump(), **changes})
+        except ValidationError as error:
+            raise UsageError(f"{where}: {_first_fault(error)}") from None
 
     def strategy_of(self, row: str) -> str:
         """The strategy's name in lidal3d.strategies."""
@@ -145,8 +191,21 @@ def load_experiment(path: Path | str) -> ExperimentConfig:
     return parse_experiment(values, str(path))
 
 
+def _with_training_kind(values: Any) -> Any:
+    if isinstance(values, dict) and isinstance(values.get("training"), str):
+        return {**values, "training": {"kind": values["training"]}}
+    return values
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "experiment"
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}"
+
+
 def parse_experiment(values: dict[str, Any], where: str) -> ExperimentConfig:
     """An experiment from plain values, with every row's settings tested. Raises UsageError as `load_experiment`."""
+    values = _with_training_kind(values)
     refuse_unknown_keys(values, ExperimentConfig, where, prefix="")
     simulate = (values.get("world") or {}).get("simulate")
     if isinstance(simulate, dict):
@@ -154,9 +213,8 @@ def parse_experiment(values: dict[str, Any], where: str) -> ExperimentConfig:
     try:
         experiment = ExperimentConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "experiment"
-        raise UsageError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise UsageError(f"{where}: {_first_fault(error)}") from None
     for row in experiment.strategies:
         experiment.settings_of(row)
+        experiment.training_of(row)
     return experiment

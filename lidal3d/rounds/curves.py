@@ -12,7 +12,7 @@ import numpy as np
 
 from lidal3d.rounds.results import Measured
 from lidal3d.rounds.statistics import mean_and_band
-from lidal3d.rounds.table import ONE_SEED, Curves
+from lidal3d.rounds.table import Curves
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision; then dashes tell further ones apart.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
@@ -24,6 +24,7 @@ AXES: tuple[tuple[str, Callable[[Measured], float]], ...] = (
     ("labelling time, hours", lambda row: row.seconds / 3600),
 )
 PANEL_WIDTH, PANEL_HEIGHT, LEFT, TOP, GAP = 430, 250, 58, 46, 62
+LINE = 14
 TICKS = 5
 
 
@@ -48,21 +49,22 @@ class Panel:
         return self.x + across * PANEL_WIDTH, self.y + (1 - up) * PANEL_HEIGHT
 
 
-def curves_svg(name: str, rows: Sequence[Measured]) -> str:
-    """The four plots and the legend; the same rows give the same text."""
+def curves_svg(name: str, rows: Sequence[Measured], warnings: Sequence[str] = ()) -> str:
+    """The four plots and the legend under the warnings; the same rows give the same text."""
     curves = Curves.of(rows)
     y_range = _y_range(curves)
     width = LEFT + 2 * PANEL_WIDTH + GAP + 30
-    legend_top = TOP + 2 * (PANEL_HEIGHT + GAP) + 10
+    top = TOP + LINE * max(0, len(warnings) - 1)
+    legend_top = top + 2 * (PANEL_HEIGHT + GAP) + 10
     entries = [*curves.strategies, *([] if np.isnan(curves.full_miou()).any() else ["full supervision"])]
     height = legend_top + 20 * (-(-len(entries) // 4)) + 16
     title = escape(f"{name}: mIoU on the validation scenes, mean and 95 % band over {len(curves.seeds)} seed(s)")
     body = [f'<text x="{LEFT}" y="22" font-size="15">{title}</text>']
-    if len(curves.seeds) == 1:
-        body.append(f'<text x="{LEFT}" y="38" font-size="11" fill="#b00">{escape(ONE_SEED)}</text>')
+    for number, warning in enumerate(warnings):
+        body.append(f'<text x="{LEFT}" y="{38 + LINE * number}" fill="#b00">{escape(warning)}</text>')
     for number, (label, value) in enumerate(AXES):
         x = LEFT + (number % 2) * (PANEL_WIDTH + GAP)
-        panel = Panel(x, TOP + (number // 2) * (PANEL_HEIGHT + GAP), _x_range(rows, value), y_range)
+        panel = Panel(x, top + (number // 2) * (PANEL_HEIGHT + GAP), _x_range(rows, value), y_range)
         body += _plot(panel, label, value, curves)
     body += [part for place, entry in enumerate(entries) for part in _entry(place, entry, curves, legend_top)]
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lidal3d.errors import DataError
-from lidal3d.files import fingerprint, remove_abandoned, write_json, write_text
+from lidal3d.errors import DataError, UsageError
+from lidal3d.files import fingerprint, remove_abandoned, replacing, write_json, write_text
 from lidal3d.parallel.pool import run_tasks
 from lidal3d.rounds.chain import run_link
 from lidal3d.rounds.choosing import strategy_named
@@ -27,6 +27,7 @@ from lidal3d.rounds.config import ExperimentConfig, SimulateSettings
 from lidal3d.rounds.curves import curves_svg
 from lidal3d.rounds.ledger import scene_marks
 from lidal3d.rounds.links import Link, is_done, seed_folder, trainings_of
+from lidal3d.rounds.notes import training_notes, warnings_of
 from lidal3d.rounds.results import Measured, collect, full_csv, metrics_csv
 from lidal3d.rounds.table import table_text
 from lidal3d.rounds.world import WORLD_FOLDER, World, open_world
@@ -69,7 +70,7 @@ def run_experiment(
     """
     out = Path(out)
     for row in experiment.strategies:
-        strategy_named(experiment.strategy_of(row))
+        _refuse_stages_without_pseudo_labels(experiment, row)
     _claim(experiment, out)
     if experiment.world.simulate is not None:
         note("simulating")
@@ -78,7 +79,15 @@ def run_experiment(
     _refuse_other_world(world, out)
     _run_links(experiment, out, workers, device, start, tick, note)
     rows = tuple(collect(experiment, out, world))
-    return _write_results(experiment, out, rows)
+    return _write_results(experiment, world, out, rows)
+
+
+def _refuse_stages_without_pseudo_labels(experiment: ExperimentConfig, row: str) -> None:
+    strategy, kind = strategy_named(experiment.strategy_of(row)), experiment.training_of(row).kind
+    if kind != "single" and strategy.pseudo is None:
+        raise UsageError(
+            f"row '{row}': training '{kind}' is for pseudo-labels, '{strategy.name}' has none; drop it, or choose lidal"
+        )
 
 
 def _claim(experiment: ExperimentConfig, out: Path) -> None:
@@ -161,14 +170,19 @@ def _run_links(
             pass
 
 
-def _write_results(experiment: ExperimentConfig, out: Path, rows: tuple[Measured, ...]) -> ExperimentResult:
-    table = table_text(experiment.name, rows)
+def _write_results(
+    experiment: ExperimentConfig, world: World, out: Path, rows: tuple[Measured, ...]
+) -> ExperimentResult:
+    warnings = warnings_of(experiment, world)
+    table = table_text(experiment.name, rows, warnings, training_notes(experiment))
     for seed in experiment.seeds:
         for row in experiment.strategies:
-            (out / "ledgers").mkdir(exist_ok=True)
-            shutil.copyfile(seed_folder(out, seed) / row / "ledger.jsonl", out / "ledgers" / f"{row}_seed-{seed}.jsonl")
+            copied = out / "ledgers" / f"{row}_seed-{seed}.jsonl"
+            with replacing(copied) as temporary:
+                shutil.copyfile(seed_folder(out, seed) / row / "ledger.jsonl", temporary)
+    remove_abandoned(out / "ledgers")
     write_text(out / "metrics_full.csv", full_csv(rows))
-    write_text(out / "curves.svg", curves_svg(experiment.name, rows))
+    write_text(out / "curves.svg", curves_svg(experiment.name, rows, warnings))
     write_text(out / "table.txt", table + "\n")
     write_text(out / "metrics.csv", metrics_csv(rows))
     return ExperimentResult(rows, table)

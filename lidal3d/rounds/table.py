@@ -13,10 +13,6 @@ from lidal3d.rounds.results import Measured
 from lidal3d.rounds.statistics import area_under_curve, labels_needed, mean_and_band, paired_difference, win_matrix
 
 TARGETS = (0.85, 0.90, 0.95)
-ONE_SEED = (
-    "ONE SEED PROVES NOTHING: the draw of the initial set alone moves mIoU by several points. "
-    "Run at least three seeds before you compare strategies."
-)
 
 
 @dataclass(frozen=True)
@@ -62,17 +58,18 @@ class Curves:
         }
 
 
-def table_text(name: str, rows: Sequence[Measured]) -> str:
-    """The whole table; with one seed it says that one seed proves nothing."""
+def table_text(name: str, rows: Sequence[Measured], warnings: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
+    """The whole table: warnings come before the numbers, notes after them."""
     curves = Curves.of(rows)
     one = rows[0]
     parts = [
         f"{name}: {_count(len(curves.seeds), 'seed')}, {_count(curves.rounds, 'round')}, pool {one.pool_points:,} points "
         f"in {one.pool_frames} frames. mIoU in percent on the validation scenes, mean ± 95 % interval over seeds.",
-        *([ONE_SEED] if len(curves.seeds) == 1 else []),
+        *warnings,
         _miou_block(curves),
         _needed_block(curves),
         _win_block(curves),
+        *notes,
     ]
     return "\n\n".join(parts)
 

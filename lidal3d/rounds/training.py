@@ -55,7 +55,7 @@ def _remembered(labels: LabelSource) -> LabelSource:
     return answer
 
 
-def train_and_evaluate(
+def train_model(
     link: Link,
     folder: Path,
     world: World,
@@ -65,23 +65,25 @@ def train_and_evaluate(
     number: int,
     start: Path | None,
 ) -> None:
-    """Train where there is no model yet, evaluate where there is no evaluation yet."""
+    """Train where there is no model yet, from the weights of the model in `start` or from fresh ones."""
     from lidal3d.learn.model import load_model
     from lidal3d.learn.train import train
 
-    if (folder / EVALUATION_FILE).is_file():
-        return
     remove_abandoned(folder)
-    if not (folder / MODEL_FILE).is_file():
-        # The row isn't in it: with the same labels two strategies get the same model.
-        settings = config.model_copy(update={"seed": derived_seed("train", link.seed, number)})
-        initial = None if start is None else load_model(start, world.classes.classes)
-        # A checkpoint goes on where a kill cut a long training off; short ones start again.
-        kept = folder if settings.checkpoint_every else None
-        train(frames, world.classes, settings, _remembered(labels), initial, device=link.device, folder=kept).save(
-            folder
-        )
-    write_json(folder / EVALUATION_FILE, evaluate(folder, world, link.device))
+    if (folder / MODEL_FILE).is_file():
+        return
+    # Neither row nor stage is in it: with the same labels two strategies get the same model.
+    settings = config.model_copy(update={"seed": derived_seed("train", link.seed, number)})
+    initial = None if start is None else load_model(start, world.classes.classes)
+    # A checkpoint goes on where a kill cut a long training off; short ones start again.
+    kept = folder if settings.checkpoint_every else None
+    train(frames, world.classes, settings, _remembered(labels), initial, device=link.device, folder=kept).save(folder)
+
+
+def evaluate_model(link: Link, folder: Path, world: World) -> None:
+    """Evaluate on the validation scenes where there is no evaluation yet."""
+    if not (folder / EVALUATION_FILE).is_file():
+        write_json(folder / EVALUATION_FILE, evaluate(folder, world, link.device))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""The world of an experiment: a drive log or a simulated one, split into training and validation by scene."""
+"""The world of an experiment: a drive log or a simulated one, split into training and validation by scene.
+
+A drive of one scene can be split by frames, see `frame_split`; whoever reads the results is told.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 from lidal3d.errors import DataError, UsageError
 from lidal3d.jobs.train import drive_classes
 from lidal3d.rounds.config import WorldSettings
+from lidal3d.rounds.frame_split import split_frames
 from lidal3d.scene.labels import LabelMap
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.scene import Frame, Scene
@@ -24,7 +28,7 @@ class World:
     """Opened scenes. Strategies see `train` without its labels; `validation` only the evaluation sees.
 
     Attributes:
-        train, validation: scenes, no one in both.
+        train, validation: scenes, no one in both; or of a split by frames the same scenes with other key frames.
         classes: the label map that all share.
         key_frames_only: whether other frames count in the evaluation.
     """
@@ -64,19 +68,23 @@ def open_world(settings: WorldSettings, folder: Path) -> World:
         raise UsageError("the experiment names no drive; give one with --drive, or world.simulate in its file")
     path = folder / WORLD_FOLDER if settings.simulate is not None else Path(str(settings.drive))
     drive = open_drive(path, settings.layout, settings.label_map)
-    train_ids, validation_ids = split(settings, [scene.id for scene in drive], path)
-    by_id = {scene.id: scene for scene in drive}
-    chosen = [by_id[name] for name in (*train_ids, *validation_ids)]
-    world = World(
-        tuple(by_id[name] for name in train_ids),
-        tuple(by_id[name] for name in validation_ids),
-        drive_classes(chosen, path),
-        settings.key_frames_only,
-    )
+    if settings.train_frames is not None and settings.validation_frames is not None:
+        train, validation = split_frames(drive, settings.train_frames, settings.validation_frames, path)
+    else:
+        train, validation = split_scenes(settings, drive, path)
+    key_frames_only = settings.key_frames_only or settings.validation_frames is not None
+    world = World(tuple(train), tuple(validation), drive_classes([*train, *validation], path), key_frames_only)
     for what, frames in (("training", world.labelled_train_frames()), ("validation", world.validation_frames())):
         if not frames:
             raise DataError(f"{path}: no frame with labels among the {what} scenes; choose other scenes")
     return world
+
+
+def split_scenes(settings: WorldSettings, drive: Sequence[Scene], path: Path) -> tuple[list[Scene], list[Scene]]:
+    """The scenes for training and for validation. Raises as `split`."""
+    by_id = {scene.id: scene for scene in drive}
+    train, validation = split(settings, list(by_id), path)
+    return [by_id[name] for name in train], [by_id[name] for name in validation]
 
 
 def split(settings: WorldSettings, known: Sequence[str], path: Path) -> tuple[list[str], list[str]]:
