@@ -9,7 +9,6 @@ people's labels are carried; nothing is a label that people would have had to gi
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lidal3d.config import CarryConfig
-from lidal3d.files import write_json
 from lidal3d.interframe.grid import build_grid
 from lidal3d.interframe.match import UNMATCHED, match
 from lidal3d.interframe.stream import refuse_bad_pose
 from lidal3d.rounds.label_store import LabelStore
 from lidal3d.rounds.masks import FrameLabels, LedgerLabels
+from lidal3d.rounds.world import World
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.pose import transform
 from lidal3d.scene.scene import Frame, Scene
@@ -97,14 +96,21 @@ def carry_labels(
         for index, carried in _carried_in_scene(own, scenes[scene], labelled, config):
             store.write(scene, scenes[scene].frame_names[index], carried)
             counts[scene, index] = int((carried != IGNORE).sum())
-    listed = [{"scene": scene, "frame": frame, "points": points} for (scene, frame), points in counts.items()]
-    write_json(folder / COUNTS_FILE, listed)
     return CarriedLabels(own, store, config.weight, counts)
 
 
-def carried_points(folder: Path) -> int:
-    """How many labels `carry_labels` wrote into a folder."""
-    return sum(int(entry["points"]) for entry in json.loads((folder / COUNTS_FILE).read_text(encoding="utf-8")))
+def counts_of(labels: CarriedLabels, world: World) -> dict[str, int]:
+    """How many labels were carried to frames of the world, and how many of them are right: a report, for nobody's use."""
+    carried = right = 0
+    for scene, index in sorted(labels.counts):
+        frame = world.train_by_id[scene][index]
+        truth = frame.labels()
+        if truth is not None:
+            found = labels.store.labels(scene, frame.name, len(truth))
+            given = found != IGNORE
+            carried += int(given.sum())
+            right += int((found[given] == truth[given]).sum())
+    return {"points": carried, "right": right}
 
 
 @dataclass(frozen=True)

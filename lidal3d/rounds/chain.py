@@ -22,11 +22,12 @@ from pathlib import Path
 
 from lidal3d.config import Config
 from lidal3d.files import write_json
+from lidal3d.rounds.carry import COUNTS_FILE, CarriedLabels, carry_labels, counts_of
 from lidal3d.rounds.choosing import assumed_in, choose, strategy_named
 from lidal3d.rounds.held_out import held_out_records
 from lidal3d.rounds.initial import initial_records
 from lidal3d.rounds.ledger import Ledger
-from lidal3d.rounds.links import EVALUATION_FILE, Link, round_folder, seed_folder
+from lidal3d.rounds.links import EVALUATION_FILE, MODEL_FILE, Link, round_folder, seed_folder
 from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth
 from lidal3d.rounds.record import Record, by_people
@@ -37,6 +38,7 @@ from lidal3d.rounds.world import World, open_world
 from lidal3d.select.selection import UnitKey
 from lidal3d.units import make_partition
 
+CARRIED = "carried"  # a folder
 Tick = Callable[[], None]
 
 
@@ -54,9 +56,7 @@ def run_link(link: Link, tick: Tick) -> None:
 
 def _run_initial(link: Link, world: World, tick: Tick) -> None:
     config = link.experiment.shared_settings()
-    labels = _labels(link, initial_set(link, world), config, {})
-    frames = training_frames(labels, world, config.train, link.experiment.sampling)
-    train_model(link, link.folder, world, config.train, labels, frames, 0, None)
+    _train_on(link, world, _labels(link, initial_set(link, world), config, {}), config, 0, None, link.folder)
     evaluate_model(link, link.folder, world)
     tick()
 
@@ -112,10 +112,8 @@ def _train_round(
     training = link.experiment.training_of(link.what)
     assumed = assumed_in(folder / "queue")
     if training.kind == "single":
-        labels = _labels(link, known, config, assumed)
-        frames = training_frames(labels, world, config.train, link.experiment.sampling)
         start = before if link.experiment.start == "warm" else None
-        train_model(link, folder, world, config.train, labels, frames, number, start)
+        _train_on(link, world, _labels(link, known, config, assumed), config, number, start, folder)
         return
     held_out = held_out_records(known, training, link.seed)
     aside = {record.key for record in held_out}
@@ -123,6 +121,21 @@ def _train_round(
     pseudo = [record for record in known if record.labeller == "pseudo" and record.round == number]
     sources = (_labels(link, records, config, assumed) for records in (human, held_out, pseudo))
     train_in_stages(Staged(link, world, config, training, number, folder, before, *sources))
+
+
+def _train_on(
+    link: Link, world: World, labels: LedgerLabels, config: Config, number: int, start: Path | None, folder: Path
+) -> None:
+    """Train on a ledger's labels and on those carried from them, in one go; carried labels go when it is done."""
+    if (folder / MODEL_FILE).is_file():
+        return
+    source: LedgerLabels | CarriedLabels = labels
+    if config.carry.half_window:
+        source = carry_labels(labels, world.train_by_id, world.classes.classes, config.carry, folder / CARRIED)
+        write_json(folder / COUNTS_FILE, counts_of(source, world))
+    frames = training_frames(source, world, config.train, link.experiment.sampling)
+    train_model(link, folder, world, config.train, source, frames, number, start)
+    shutil.rmtree(folder / CARRIED, ignore_errors=True)
 
 
 def _labels(link: Link, records: Sequence[Record], config: Config, assumed: dict[UnitKey, Assumed]) -> LedgerLabels:

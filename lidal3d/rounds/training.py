@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,10 +15,9 @@ from lidal3d.config import TrainConfig
 from lidal3d.files import remove_abandoned, write_json
 from lidal3d.rounds.evaluation import evaluate
 from lidal3d.rounds.links import EVALUATION_FILE, MODEL_FILE, Link
-from lidal3d.rounds.masks import LedgerLabels
 from lidal3d.rounds.seeds import derived_seed
 from lidal3d.rounds.world import World
-from lidal3d.scene.scene import Frame
+from lidal3d.scene.scene import Frame, Scene
 
 if TYPE_CHECKING:
     from lidal3d.learn.train import LabelSource
@@ -26,7 +25,17 @@ if TYPE_CHECKING:
 FRAMES_REMEMBERED = 512
 
 
-def training_frames(labels: LedgerLabels, world: World, config: TrainConfig, sampling: str) -> list[Frame]:
+class CountedLabels(Protocol):
+    """A label source that knows its frames and how many points of each have a label."""
+
+    def frames(self, scenes: Mapping[str, Scene]) -> list[Frame]:
+        """The frames with a label, in order."""
+
+    def points(self, frame: Frame) -> int:
+        """How many points of a frame have one."""
+
+
+def training_frames(labels: CountedLabels, world: World, config: TrainConfig, sampling: str) -> list[Frame]:
     """The frames with labels; with sampling "points" each as often as its share of the labelled points asks for.
 
     The loss of a step is a mean over its labelled points. Where whole frames and frames with one small region are
