@@ -105,7 +105,7 @@ class TrainConfig(Settings):
     voxel_m: float = Field(0.2, gt=0, description="edge of a voxel")
     max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
     steps: int = Field(400, ge=1, description="optimiser steps")
-    batch: int = Field(1, ge=1, description="sweeps a step")
+    batch: int = Field(1, ge=1, description="sweeps a step, over all processes together")
     learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="what follows the linear rise")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's")

@@ -56,9 +56,13 @@ class Sampler:
         rng: np.random.Generator,
         device: torch.device,
         classes: int,
+        share: slice = slice(None),
+        agree: Callable[[bool], bool] = bool,
     ) -> None:
         self._frames, self._read, self._config = frames, read, config
         self._rng, self._device, self._classes = rng, device, classes
+        # Of several processes each takes a share of a batch's sweeps; what one finds labelled, all have to know.
+        self._share, self._agree = share, agree
         self._order: list[int] = []
         self._fruitless = 0
 
@@ -74,10 +78,13 @@ class Sampler:
     def next(self) -> Batch:
         """The next batch. Raises DataError where all frames have been seen twice and none has a labelled point."""
         while self._fruitless <= 2 * self._frames + self._config.batch:
-            sweeps = [self._read(index) for index in self._draw()]
-            if any((s.labels != IGNORE).any() for s in sweeps):
-                data, targets, weights = _training_input(sweeps, self._config, self._rng, self._device, self._classes)
-                if bool((targets != IGNORE).any()):
+            sweeps = [self._read(index) for index in self._draw()[self._share]]
+            if self._agree(any((s.labels != IGNORE).any() for s in sweeps)):
+                augmentation = AUGMENTATIONS[self._config.augmentation]
+                # Drawn for the whole batch: all processes' generators stay alike.
+                matrices = [augmentation.draw(self._rng) for _ in range(self._config.batch)][self._share]
+                data, targets, weights = _training_input(sweeps, matrices, self._config, self._device, self._classes)
+                if self._agree(bool((targets != IGNORE).any())):
                     self._fruitless = 0
                     return Batch(data, Level(data.voxels.keys).prepare(), targets, weights, self.state())
             self._fruitless += self._config.batch
@@ -109,10 +116,15 @@ def ahead(sampler: Sampler, steps: int) -> Iterator[Batch]:
 
 
 def _training_input(
-    sweeps: Sequence[Sweep], config: TrainConfig, rng: np.random.Generator, device: torch.device, classes: int
+    sweeps: Sequence[Sweep],
+    matrices: Sequence[npt.NDArray[np.float32]],
+    config: TrainConfig,
+    device: torch.device,
+    classes: int,
 ) -> tuple[NetworkInput, Tensor, Tensor]:
-    augmentation = AUGMENTATIONS[config.augmentation]
-    views = [transformed(torch.from_numpy(s.points).to(device), augmentation.draw(rng)) for s in sweeps]
+    views = [
+        transformed(torch.from_numpy(s.points).to(device), matrix) for s, matrix in zip(sweeps, matrices, strict=True)
+    ]
     data = network_input(views, config.voxel_m)
     labels = np.concatenate([s.labels for s in sweeps])
     weights = np.concatenate(
