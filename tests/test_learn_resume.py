@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_learn_jobs import MAP, memory_scene, settings, sweep, weights_of
+from test_learn_jobs import MAP, memory_scene, settings, sweep, weights_of, write_drive
 
 from lidal3d.errors import DataError
+from lidal3d.jobs.train import train_on_drive
 from lidal3d.learn.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from lidal3d.learn.log import LOG_FILE
 from lidal3d.learn.loss import clip_gradients, rate
@@ -73,6 +74,20 @@ def test_a_training_killed_comes_out_the_same(tmp_path: Path) -> None:
     for found, wanted in zip(log_of(tmp_path), log_of(through), strict=True):
         assert found["step"] == wanted["step"]
         assert found["loss"] == wanted["loss"]
+
+
+def test_a_training_cut_off_before_its_model_was_written_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = write_drive(tmp_path / "drive")
+    config = settings(steps=4, checkpoint_every=2)
+    through = train_on_drive(drive, tmp_path / "through", config)
+    with monkeypatch.context() as broken, pytest.raises(InterruptedError):
+        broken.setattr(Model, "save", lambda *_: (_ for _ in ()).throw(InterruptedError))
+        train_on_drive(drive, tmp_path / "m", config)
+    resumed = train_on_drive(drive, tmp_path / "m", config)
+    assert (resumed.steps, resumed.loss) == (through.steps, through.loss)
+    assert resumed.path.read_bytes() == through.path.read_bytes()
 
 
 def test_reading_ahead_and_more_threads_change_nothing(tmp_path: Path) -> None:
