@@ -82,9 +82,14 @@ def test_a_training_cut_off_before_its_model_was_written_goes_on(
     drive = write_drive(tmp_path / "drive")
     config = settings(steps=4, checkpoint_every=2)
     through = train_on_drive(drive, tmp_path / "through", config)
-    with monkeypatch.context() as broken, pytest.raises(InterruptedError):
-        broken.setattr(Model, "save", lambda *_: (_ for _ in ()).throw(InterruptedError))
-        train_on_drive(drive, tmp_path / "m", config)
+
+    def killed(*_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Model, "save", killed)
+        with pytest.raises(InterruptedError):
+            train_on_drive(drive, tmp_path / "m", config)
     resumed = train_on_drive(drive, tmp_path / "m", config)
     assert (resumed.steps, resumed.loss) == (through.steps, through.loss)
     assert resumed.path.read_bytes() == through.path.read_bytes()
