@@ -31,6 +31,7 @@ setup(
         "pillow>=10",
         "torch>=2.4",
         "safetensors>=0.4",
+        "lightning-fabric>=2.4",
         "open3d-cpu>=0.18; sys_platform == 'linux' and platform_machine == 'x86_64'",
         "open3d>=0.18; sys_platform != 'linux' or platform_machine != 'x86_64'",
         "nuscenes-devkit>=1.1.11",

@@ -302,7 +302,19 @@ def test_wrong_usage_is_one_line_and_exits_with_2(lidal3d, arguments):
 
 
 def test_help_is_quick_because_it_imports_nothing_heavy():
-    heavy = ("torch", "numba", "open3d", "pandas", "pyarrow", "scipy", "matplotlib", "nuscenes", "sklearn", "numpy")
+    heavy = (
+        "torch",
+        "lightning_fabric",
+        "numba",
+        "open3d",
+        "pandas",
+        "pyarrow",
+        "scipy",
+        "matplotlib",
+        "nuscenes",
+        "sklearn",
+        "numpy",
+    )
     for arguments in (["--help"], ["score", "--help"], ["demo", "--help"]):
         code = (
             "import sys\nfrom lidal3d.cli.main import main\n"

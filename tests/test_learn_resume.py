@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_learn_jobs import MAP, memory_scene, settings, sweep, weights_of
+from test_learn_jobs import MAP, memory_scene, settings, sweep, weights_of, write_drive
 
 from lidal3d.errors import DataError
+from lidal3d.jobs.train import train_on_drive
 from lidal3d.learn.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from lidal3d.learn.log import LOG_FILE
 from lidal3d.learn.loss import clip_gradients, rate
@@ -75,6 +76,25 @@ def test_a_training_killed_comes_out_the_same(tmp_path: Path) -> None:
         assert found["loss"] == wanted["loss"]
 
 
+def test_a_training_cut_off_before_its_model_was_written_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = write_drive(tmp_path / "drive")
+    config = settings(steps=4, checkpoint_every=2)
+    through = train_on_drive(drive, tmp_path / "through", config)
+
+    def killed(*_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Model, "save", killed)
+        with pytest.raises(InterruptedError):
+            train_on_drive(drive, tmp_path / "m", config)
+    resumed = train_on_drive(drive, tmp_path / "m", config)
+    assert (resumed.steps, resumed.loss) == (through.steps, through.loss)
+    assert resumed.path.read_bytes() == through.path.read_bytes()
+
+
 def test_reading_ahead_and_more_threads_change_nothing(tmp_path: Path) -> None:
     one = run(None)
     before = torch.get_num_threads()
@@ -83,7 +103,7 @@ def test_reading_ahead_and_more_threads_change_nothing(tmp_path: Path) -> None:
         frames = list(memory_scene(*(sweep(i, 300) for i in range(5))))
         made = [
             Sampler(
-                5, lambda i: _sweep(frames[i], None, 60.0), settings().train, np.random.default_rng(3),
+                5, lambda i: _sweep(frames[i], None, settings().train), settings().train, np.random.default_rng(3),
                 torch.device("cpu"), 2,
             )
             for _ in range(2)
@@ -109,7 +129,7 @@ def test_a_sampler_goes_on_from_its_state() -> None:
     def sampler() -> Sampler:
         config = settings().train
         rng = np.random.default_rng(1)
-        return Sampler(3, lambda i: _sweep(frames[i], None, 60.0), config, rng, torch.device("cpu"), 2)
+        return Sampler(3, lambda i: _sweep(frames[i], None, settings().train), config, rng, torch.device("cpu"), 2)
 
     first, second = sampler(), sampler()
     state = [first.next().state for _ in range(4)][1]

@@ -16,7 +16,6 @@ from lidal3d.config import CarryConfig
 from lidal3d.rounds.carry import carry_labels, nearest_labels
 from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth
-from lidal3d.rounds.training import training_frames
 from lidal3d.scene.pose import transform
 
 RADIUS_M = 0.4

@@ -28,12 +28,14 @@ from lidal3d.config import TrainConfig
 from lidal3d.files import write_json
 from lidal3d.learn.backends import using_backend
 from lidal3d.learn.batch import VOXEL_FEATURES, Sweep, network_input
+from lidal3d.learn.engine import engine
 from lidal3d.learn.minkunet import Architecture, Trunk
 from lidal3d.learn.networks import build
+from lidal3d.learn.processes import ALONE
 from lidal3d.learn.sampler import Batch, Sampler, ahead
 from lidal3d.learn.sparse import Level
 from lidal3d.learn.threads import own_threads
-from lidal3d.learn.train import training_step
+from lidal3d.learn.train import Trainer
 from lidal3d.sim import SimConfig, simulate
 
 CLASSES = 19
@@ -76,30 +78,26 @@ def sampler_of(sweep: Sweep, config: TrainConfig, device: str) -> Sampler:
     return Sampler(1, lambda _: sweep, config, np.random.default_rng(0), torch.device(device), CLASSES)
 
 
-def network_of(config: TrainConfig, device: str) -> Trunk:
+def network_of(config: TrainConfig) -> Trunk:
     """Of the settings' size, with random weights."""
-    return build(
-        Architecture(CLASSES, VOXEL_FEATURES, config.width, config.blocks, config.architecture)
-    ).to(device)  # fmt: skip
+    return build(Architecture(CLASSES, VOXEL_FEATURES, config.width, config.blocks, config.architecture))
 
 
 def measure(sweep: Sweep, config: TrainConfig, device: str, repeats: int) -> dict[str, Any]:
     """Training and inference of one network on one sweep, whole and by section."""
     wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    network = network_of(config, device)
-    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, fused=True)
-    weights = torch.ones(CLASSES, device=device)
-
-    def learn(batch: Batch) -> None:
-        training_step(network, optimiser, batch, weights, config, 1, 1e-3)
-
+    network = network_of(config)
     sampler = sampler_of(sweep, config, device)
     coming = ahead(sampler, repeats + 3)
     one = sampler_of(sweep, config, device).next()
     keys = one.data.voxels.keys
     view = torch.from_numpy(sweep.points).to(device)
-    with using_backend(config.backend), own_threads():
-        network.train()
+    with engine(device, config.precision, ALONE) as run, using_backend(config.backend), own_threads():
+        trainer = Trainer(run, network, torch.ones(CLASSES), config)
+
+        def learn(batch: Batch) -> None:
+            trainer.step(batch, 1, 1e-3)
+
         found: dict[str, Any] = {
             "parameters": sum(p.numel() for p in network.parameters()),
             "voxels": len(keys),

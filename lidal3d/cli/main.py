@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 import typer
 
 from lidal3d.cli import drive, model, queue, rounds, settings
-from lidal3d.errors import LidalError
+from lidal3d.errors import LidalError, UsageError
+from lidal3d.learn.processes import started_processes
 
 INTERRUPTED = 130
 
@@ -36,6 +37,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def lidal3d(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", help="Print the version and leave.", is_eager=True, callback=_print_version
     ),
@@ -57,6 +59,11 @@ def lidal3d(
 
       lidal3d report  queue --out report.html
     """
+    if context.invoked_subcommand != "train" and started_processes().size > 1:
+        raise UsageError(
+            f"torchrun started several processes, but {context.invoked_subcommand} does not share its work among "
+            "them; start it without torchrun"
+        )
 
 
 for command in (

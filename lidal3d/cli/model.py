@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +22,9 @@ from lidal3d.cli.settings import (
     Scenes,
     settings,
 )
+
+if TYPE_CHECKING:
+    from lidal3d.learn.processes import Processes
 
 Frames = Annotated[
     list[str] | None, typer.Option("--frame", metavar="SCENE/FRAME", help="Only this frame; may be given again.")
@@ -42,13 +46,20 @@ def train(
     label_map: LabelMap = None,
     device: Device = "cpu",
 ) -> None:
-    """Train the built-in model on labelled frames. It is a sparse U-Net, on the CPU or a GPU."""
-    from lidal3d.cli.progress import count, progress, say
+    """Train the built-in model on labelled frames. It is a sparse U-Net, on the CPU or a GPU.
+
+    On several GPUs: torchrun --nproc_per_node 4 -m lidal3d train DRIVE --out MODEL --device cuda.
+    """
+    from lidal3d.cli.progress import SILENT, count, progress, say
     from lidal3d.jobs.train import train_on_drive
+    from lidal3d.learn.processes import refuse_small_batch, started_processes
 
     chosen = settings(preset, file, [*(assignments or []), *([f"train.steps={steps}"] if steps else [])])
+    processes = started_processes()
+    refuse_small_batch(chosen.train.batch, processes)
+    device = _own_device(device, processes)
     _refuse_unusable(device)
-    with progress("training", "steps") as bar:
+    with progress("training", "steps") if processes.writes else nullcontext(SILENT) as bar:
         bar.start(chosen.train.steps)
 
         def show(step: int, loss: float) -> None:
@@ -57,8 +68,10 @@ def train(
 
         trained = train_on_drive(
             drive, out, chosen, frame, scene, show,
-            initial=initial, layout=layout, label_map=label_map, device=device,
+            initial=initial, layout=layout, label_map=label_map, device=device, processes=processes,
         )  # fmt: skip
+    if not processes.writes:
+        return
     learnt = f"{count(trained.frames, 'labelled frame')}, {count(trained.steps, 'step')}, loss {trained.loss:.3f}"
     say(f"{trained.path}: {trained.model}, {learnt}")
 
@@ -98,6 +111,17 @@ def predict(
     if predicted.failed:
         say(f"{count(predicted.failed, 'frame')} could not be read: {out / 'failed.jsonl'}")
         raise typer.Exit(1)
+
+
+def _own_device(device: str, processes: Processes) -> str:
+    """Where this one of several processes computes. Raises UsageError for a GPU by number, or too few of them."""
+    from lidal3d.learn.processes import device_of
+
+    if processes.size == 1 or device == "cpu":
+        return device
+    import torch
+
+    return device_of(device, processes, torch.cuda.device_count())
 
 
 def _refuse_unusable(device: str) -> None:

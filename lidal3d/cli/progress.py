@@ -20,6 +20,13 @@ class Bar:
     note: Callable[[str], None]
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
+SILENT = Bar(_nothing, _nothing, _nothing, _nothing)
+
+
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Bar]:
     """A bar on stderr, "scoring ━━━━ 12/60 frames 0:00:03"; nothing where stderr is no terminal."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
+from lidal3d.learn.processes import ALONE, Processes
 from lidal3d.scene.labels import LabelMap
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.scene import Frame, Scene
@@ -29,7 +30,7 @@ class Trained:
         path: the model's file.
         model: its name for people.
         frames: how many labelled frames it learnt from.
-        steps: optimiser steps taken.
+        steps: optimiser steps that the model has behind it, also those before it was cut off.
         loss: mean loss of the last tenth of the steps.
     """
 
@@ -52,8 +53,11 @@ def train_on_drive(
     layout: str | None = None,
     label_map: str | None = None,
     device: str = "cpu",
+    processes: Processes = ALONE,
 ) -> Trained:
     """Train on labelled frames and write `model.safetensors` and `config.yaml` into `out_folder`.
+
+    Of several processes (`torchrun`) all call this alike, and the first one writes.
 
     Args:
         drive_path: a drive log.
@@ -66,10 +70,11 @@ def train_on_drive(
         initial: a model's folder to start from.
         layout: the drive's layout, or None to recognise it.
         label_map: name of the label map, or None for the data set's own.
-        device: where torch computes.
+        device: where this process computes.
+        processes: which of several processes this is.
 
     Raises:
-        UsageError: a scene or a frame that the drive does not have.
+        UsageError: a scene or a frame that the drive does not have, or fewer sweeps a batch than processes.
         DataError: no labelled frame, no classes, a damaged sweep, an initial model that does not fit.
     """
     config = config or Config()
@@ -78,7 +83,8 @@ def train_on_drive(
     labelled = chosen_frames(drive, frames, drive_path, anything=labels is not None)
 
     from lidal3d.learn.checkpoint import CHECKPOINT_FILE
-    from lidal3d.learn.model import load_model
+    from lidal3d.learn.log import logged_losses
+    from lidal3d.learn.model import MODEL_FILE, load_model
     from lidal3d.learn.train import architecture_for, train
 
     start = None
@@ -93,12 +99,16 @@ def train_on_drive(
 
     # With checkpoints, a training that was cut off goes on to the weights it would have had.
     folder = Path(out_folder) if config.train.checkpoint_every else None
-    model = train(labelled, classes, config.train, labels, start, note, device, folder)
-    path = model.save(out_folder)
-    config.write(Path(out_folder) / CONFIG_FILE)
-    (Path(out_folder) / CHECKPOINT_FILE).unlink(missing_ok=True)
+    model = train(labelled, classes, config.train, labels, start, note, device, folder, processes)
+    path = Path(out_folder) / MODEL_FILE
+    if processes.writes:
+        model.save(out_folder)
+        config.write(Path(out_folder) / CONFIG_FILE)
+        (Path(out_folder) / CHECKPOINT_FILE).unlink(missing_ok=True)
+    # This run may have found all steps taken.
+    losses = losses if folder is None or len(losses) == config.train.steps else logged_losses(folder)
     last = losses[-max(1, len(losses) // 10) :]
-    return Trained(path, model.name, len(labelled), len(losses), sum(last) / len(last))
+    return Trained(path, model.name, len(labelled), config.train.steps, sum(last) / max(1, len(last)))
 
 
 def chosen_scenes(drive: Sequence[Scene], wanted: Sequence[str] | None, path: Path | str) -> list[Scene]:

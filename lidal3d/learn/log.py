@@ -62,14 +62,24 @@ class StepLog:
                 sink.close()
 
 
+def logged_losses(folder: Path) -> list[float]:
+    """The losses of all steps in a folder's log, none where there is no log."""
+    return [float(row[1]) for row in _rows(folder / LOG_FILE)]
+
+
 def _kept_lines(path: Path, after_step: int) -> list[str]:
     """The header, and the lines of the steps up to `after_step` that stand in the file."""
-    kept = [",".join(COLUMNS) + "\n"]
-    if after_step and path.is_file():
-        rows = csv.reader(path.read_text(encoding="utf-8").splitlines()[1:])
-        whole = [row for row in rows if len(row) == len(COLUMNS) and row[0].isdigit()]
-        kept += [",".join(row) + "\n" for row in whole if int(row[0]) <= after_step]
-    return kept
+    rows = _rows(path) if after_step else []
+    kept = [list(COLUMNS), *(row for row in rows if int(row[0]) <= after_step)]
+    return [",".join(row) + "\n" for row in kept]
+
+
+def _rows(path: Path) -> list[list[str]]:
+    """The whole lines of a log."""
+    if not path.is_file():
+        return []
+    rows = csv.reader(path.read_text(encoding="utf-8").splitlines()[1:])
+    return [row for row in rows if len(row) == len(COLUMNS) and row[0].isdigit()]
 
 
 def _tensorboard(folder: Path, after_step: int) -> Any:

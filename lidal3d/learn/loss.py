@@ -13,6 +13,7 @@ from torch.nn import functional
 from lidal3d.scene.labels import IGNORE
 
 WARMUP = 0.05
+LEAST_WEIGHT = 1e-12
 
 
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, class_weights: Tensor) -> Tensor:
@@ -24,9 +25,15 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, cla
         weights: (V,).
         class_weights: (C,).
     """
+    loss, weight = weighted_sums(logits, targets, weights, class_weights)
+    return loss / weight.clamp_min(LEAST_WEIGHT)
+
+
+def weighted_sums(logits: Tensor, targets: Tensor, weights: Tensor, class_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ w log-loss and Σ w of `weighted_cross_entropy`, which processes add up before they divide."""
     losses = functional.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
     w = weights * class_weights[targets.clamp(max=len(class_weights) - 1)] * (targets != IGNORE)
-    return (losses * w).sum() / w.sum().clamp_min(1e-12)
+    return (losses * w).sum(), w.sum()
 
 
 def rate(step: int, steps: int, schedule: str = "cosine") -> float:

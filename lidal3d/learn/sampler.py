@@ -21,6 +21,7 @@ from lidal3d.config import TrainConfig
 from lidal3d.errors import DataError
 from lidal3d.learn.augment import AUGMENTATIONS
 from lidal3d.learn.batch import NetworkInput, Sweep, network_input, voxel_labels
+from lidal3d.learn.processes import ALONE
 from lidal3d.learn.sparse import Level
 from lidal3d.learn.threads import threads
 from lidal3d.scene.labels import IGNORE
@@ -59,9 +60,13 @@ class Sampler:
         rng: np.random.Generator,
         device: torch.device,
         classes: int,
+        share: Callable[[int], slice] = ALONE.share,
+        agree: Callable[[bool], bool] = bool,
     ) -> None:
         self._frames, self._read, self._config = frames, read, config
         self._rng, self._device, self._classes = rng, device, classes
+        # Of several processes each takes a share of a batch's sweeps; what one finds labelled, all have to know.
+        self._share, self._agree = share, agree
         self._order: list[int] = []
         self._fruitless = 0
 
@@ -77,32 +82,37 @@ class Sampler:
     def next(self) -> Batch:
         """The next batch. Raises DataError where all frames have been seen twice and none has a labelled point."""
         while self._fruitless <= 2 * self._frames + self._config.batch:
-            sweeps = self._draw()
-            if any((s.labels != IGNORE).any() for s in sweeps):
-                data, targets, weights = _training_input(sweeps, self._config, self._rng, self._device, self._classes)
-                if bool((targets != IGNORE).any()):
+            drawn = self._draw()
+            share = self._share(len(drawn))
+            sweeps = [self._read(index) for index in drawn[share]]
+            if self._agree(any((s.labels != IGNORE).any() for s in sweeps)):
+                augmentation = AUGMENTATIONS[self._config.augmentation]
+                # Drawn for the whole batch: all processes' generators stay alike.
+                matrices = [augmentation.draw(self._rng) for _ in drawn][share]
+                data, targets, weights = _training_input(sweeps, matrices, self._config, self._device, self._classes)
+                if self._agree(bool((targets != IGNORE).any())):
                     self._fruitless = 0
                     return Batch(data, Level(data.voxels.keys).prepare(), targets, weights, self.state())
-            self._fruitless += len(sweeps)
+            self._fruitless += len(drawn)
         raise DataError(
             f"no labelled point within {self._config.max_range_m:g} m in {self._frames} frames; label some first, "
             "or raise train.max_range_m"
         )
 
-    def _draw(self) -> list[Sweep]:
+    def _draw(self) -> list[int]:
         """The next sweeps, as many as come nearest to `batch` whole ones; at least one."""
-        sweeps: list[Sweep] = []
+        drawn: list[int] = []
         filled = 0.0
-        while len(sweeps) < MOST_SWEEPS * self._config.batch:
+        while len(drawn) < MOST_SWEEPS * self._config.batch:
             if not self._order:
                 self._order = self._rng.permutation(self._frames).tolist()
-            sweep = self._read(self._order[0])
-            if sweeps and filled + sweep.share / 2 > self._config.batch:
+            # Whole sweeps need not be read to be counted: another process may be the one to read them.
+            size = self._read(self._order[0]).share if self._config.context_m else 1.0
+            if drawn and filled + size / 2 > self._config.batch:
                 break
-            self._order.pop(0)
-            sweeps.append(sweep)
-            filled += sweep.share
-        return sweeps
+            drawn.append(self._order.pop(0))
+            filled += size
+        return drawn
 
 
 def ahead(sampler: Sampler, steps: int) -> Iterator[Batch]:
@@ -121,10 +131,15 @@ def ahead(sampler: Sampler, steps: int) -> Iterator[Batch]:
 
 
 def _training_input(
-    sweeps: Sequence[Sweep], config: TrainConfig, rng: np.random.Generator, device: torch.device, classes: int
+    sweeps: Sequence[Sweep],
+    matrices: Sequence[npt.NDArray[np.float32]],
+    config: TrainConfig,
+    device: torch.device,
+    classes: int,
 ) -> tuple[NetworkInput, Tensor, Tensor]:
-    augmentation = AUGMENTATIONS[config.augmentation]
-    views = [transformed(torch.from_numpy(s.points).to(device), augmentation.draw(rng)) for s in sweeps]
+    views = [
+        transformed(torch.from_numpy(s.points).to(device), matrix) for s, matrix in zip(sweeps, matrices, strict=True)
+    ]
     data = network_input(views, config.voxel_m)
     labels = np.concatenate([s.labels for s in sweeps])
     weights = np.concatenate(

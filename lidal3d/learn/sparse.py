@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lidal3d.learn.backends import convolve
 from lidal3d.learn.kernel_maps import KernelMap, identity_map, strided_map, submanifold_map
+from lidal3d.learn.together import norm_together, together
 
 
 class Level:
@@ -76,6 +77,9 @@ class VoxelNorm(nn.BatchNorm1d):
 
     def forward(self, features: Tensor) -> Tensor:
         """(V, C) to (V, C)."""
+        others = together() if self.training else None
+        if others is not None:
+            return norm_together(self, features, others)
         if self.training and len(features) == 1:
             scale, shift = folded_norm(self)
             return features * scale + shift

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lidal3d.learn.minkunet import Architecture, Trunk
 from lidal3d.learn.points import to_points, to_voxels
 from lidal3d.learn.sparse import Level, SparseTensor, VoxelNorm, as_level
+from lidal3d.learn.together import together
 
 DROPOUT = 0.3
 
@@ -36,7 +37,9 @@ class SeededDropout(nn.Module):
         """(V, C) to (V, C); in training a share of the values is 0 and the rest larger by as much."""
         if not self.training:
             return features
-        kept = torch.rand(features.shape, generator=self.generator) >= self.share
+        others = together()
+        before, rows = (0, len(features)) if others is None else others.rows(features)
+        kept = torch.rand(rows, features.shape[1], generator=self.generator)[before:][: len(features)] >= self.share
         return features * kept.to(features.device) / (1 - self.share)
 
 

@@ -20,11 +20,13 @@ from lidal3d.files import fingerprint
 from lidal3d.learn.backends import using_backend
 from lidal3d.learn.batch import VOXEL_FEATURES, Sweep
 from lidal3d.learn.checkpoint import load_checkpoint, save_checkpoint
+from lidal3d.learn.engine import Engine, engine
 from lidal3d.learn.log import StepLog
-from lidal3d.learn.loss import clip_gradients, rate, weighted_cross_entropy
+from lidal3d.learn.loss import LEAST_WEIGHT, clip_gradients, rate, weighted_sums
 from lidal3d.learn.minkunet import Architecture, Trunk
 from lidal3d.learn.model import Model
 from lidal3d.learn.networks import build
+from lidal3d.learn.processes import ALONE, Processes, refuse_small_batch
 from lidal3d.learn.sampler import Batch, Sampler, ahead
 from lidal3d.learn.spvcnn import SeededDropout
 from lidal3d.learn.threads import own_threads
@@ -48,8 +50,11 @@ def train(
     progress: Progress | None = None,
     device: str = "cpu",
     folder: Path | str | None = None,
+    processes: Processes = ALONE,
 ) -> Model:
     """Train a built-in network; the same frames and settings give the same weights on any number of threads.
+
+    Several processes share the sweeps of each batch and take the step that one would take, up to rounding.
 
     Args:
         frames: what to learn from; each step draws `config.batch` of them, shuffled anew every time round.
@@ -59,27 +64,32 @@ def train(
             when left out. Masks and pseudo-labels come in here.
         initial: a model to start from, instead of random weights.
         progress: called after every step of this run with its number from 1 and its loss.
-        device: where torch computes.
+        device: where this process computes.
         folder: where `training.csv`, TensorBoard's events (where it is installed) and, every
             `config.checkpoint_every` steps, a checkpoint go; a checkpoint that lies there is resumed, to the same
-            weights as an uninterrupted run's. None writes nothing.
+            weights as an uninterrupted run's. None writes nothing. Processes share it; the first one writes.
+        processes: which of several processes this is, see `lidal3d.learn.processes`; all call this alike.
 
     Raises:
+        UsageError: a batch has fewer sweeps than there are processes, or Fabric does not know the device.
         DataError: no frame has a labelled point within `config.max_range_m`, a sweep is damaged, or the checkpoint
             in `folder` is damaged or another training's.
         MissingDependency: `config.backend` is not installed.
     """
     config = config or Config().train
+    refuse_small_batch(config.batch, processes)
     rng = np.random.default_rng(config.seed)
-    network = build(architecture_for(label_map, config), config.seed).to(device)
+    network = build(architecture_for(label_map, config), config.seed)
     if initial is not None:
         network.load_state_dict(initial.network.state_dict())
     read = lru_cache(maxsize=SWEEPS_KEPT)(lambda index: _sweep(frames[index], labels, config))
-    sampler = Sampler(len(frames), read, config, rng, torch.device(device), len(label_map.classes))
-    weights = _class_weights(len(frames), read, len(label_map.classes), config.class_balance, rng).to(device)
+    classes = len(label_map.classes)
+    weights = _class_weights(len(frames), read, classes, config.class_balance, rng)
     training = _fingerprint(frames, label_map, config, network, weights)
-    with using_backend(config.backend), own_threads():
-        _optimise(network, sampler, weights, config, progress, None if folder is None else Path(folder), training)
+    with engine(device, config.precision, processes) as run, using_backend(config.backend), own_threads():
+        sampler = Sampler(len(frames), read, config, rng, run.device, classes, processes.share, run.agree)
+        trainer = Trainer(run, network, weights, config)
+        _optimise(trainer, sampler, config, progress, None if folder is None else Path(folder), training)
     network.eval()
     settings = config.model_dump()
     return Model(network.cpu(), label_map.classes, label_map.name, config.voxel_m, config.augmentation, settings)
@@ -152,31 +162,72 @@ def _class_weights(
     return torch.from_numpy(capped.astype(np.float32))
 
 
+class Trainer:
+    """A network, its optimiser, and the step that moves them.
+
+    Args:
+        run: carries out the steps.
+        network: is put where `run` computes, in training mode.
+        class_weights: (C,).
+        config: seed and settings of the optimiser.
+    """
+
+    def __init__(self, run: Engine, network: Trunk, class_weights: Tensor, config: TrainConfig) -> None:
+        self.run, self.network, self._seed = run, network.to(run.device).train(), config.seed
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self._forward, self._stepper = run.wrapped(network, self.optimiser)
+        self._class_weights = class_weights.to(run.device)
+        self._dropouts = [m for m in network.modules() if isinstance(m, SeededDropout)]
+
+    def step(self, batch: Batch, number: int, learning_rate: float) -> float:
+        """One step of the optimiser on one batch; its loss, over all processes.
+
+        Args:
+            batch: this process's share, from a `Sampler`; it may hold nothing labelled if another's does.
+            number: of the step, from 1; it seeds dropout.
+            learning_rate: the step's.
+        """
+        for place, dropout in enumerate(self._dropouts):
+            dropout.reseed(int(np.random.SeedSequence([self._seed, number, place]).generate_state(1)[0]))
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate
+        logits, _ = self._forward(batch.data.features, batch.level)
+        loss, weight = weighted_sums(logits.float(), batch.targets, batch.weights, self._class_weights)
+        loss_of_all, weight_of_all = self.run.sum(torch.stack([loss.detach(), weight]))
+        # Gradients are averaged over processes: times their number, the sum over all labelled voxels comes out.
+        share = loss * self.run.processes.size if self.run.processes.size > 1 else loss
+        weight_of_all = weight_of_all.clamp_min(LEAST_WEIGHT)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.run.fabric.backward(share / weight_of_all)
+        clip_gradients(self.network, GRADIENT_LIMIT)
+        self._stepper.step()
+        return float(loss_of_all / weight_of_all)
+
+
 def _optimise(
-    network: Trunk,
+    trainer: Trainer,
     sampler: Sampler,
-    class_weights: Tensor,
     config: TrainConfig,
     progress: Progress | None,
     folder: Path | None,
     training: str,
 ) -> None:
-    network.train()
-    optimiser = torch.optim.AdamW(
-        network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    network, optimiser = trainer.network, trainer.optimiser
     held = None if folder is None else load_checkpoint(folder, training)
-    done = 0
+    done = 0 if held is None else held.step
+    trainer.run.refuse_unlike(done, training)
     if held is not None:
         held.restore(network, optimiser)
         sampler.restore(held.sampler)
-        done = held.step
-    with StepLog(folder, done) as log:
+    writes = folder is not None and trainer.run.processes.writes
+    with StepLog(folder if writes else None, done) as log:
         for step, batch in enumerate(ahead(sampler, config.steps - done), start=done + 1):
             learning_rate = config.learning_rate * rate(step - 1, config.steps, config.schedule)
-            loss = training_step(network, optimiser, batch, class_weights, config, step, learning_rate)
+            loss = trainer.step(batch, step, learning_rate)
             log.note(step, loss, learning_rate)
-            if folder is not None and _is_due(step, config):
+            if folder is not None and writes and _is_due(step, config):
                 save_checkpoint(folder, step, batch.state, network, optimiser, training)
             if progress is not None:
                 progress(step, loss)
@@ -185,38 +236,3 @@ def _optimise(
 def _is_due(step: int, config: TrainConfig) -> bool:
     every = config.checkpoint_every
     return every > 0 and (step % every == 0 or step == config.steps)
-
-
-def training_step(
-    network: Trunk,
-    optimiser: torch.optim.Optimizer,
-    batch: Batch,
-    class_weights: Tensor,
-    config: TrainConfig,
-    step: int,
-    learning_rate: float,
-) -> float:
-    """One step of the optimiser on one batch; its loss.
-
-    Args:
-        network: in training mode.
-        optimiser: of its parameters.
-        batch: from a `Sampler`.
-        class_weights: (C,).
-        config: seed and precision.
-        step: its number from 1, which seeds dropout.
-        learning_rate: the step's.
-    """
-    for number, module in enumerate(m for m in network.modules() if isinstance(m, SeededDropout)):
-        module.reseed(int(np.random.SeedSequence([config.seed, step, number]).generate_state(1)[0]))
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate
-    device = batch.data.features.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        logits, _ = network(batch.data.features, batch.level)
-    loss = weighted_cross_entropy(logits.float(), batch.targets, batch.weights, class_weights)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    clip_gradients(network, GRADIENT_LIMIT)
-    optimiser.step()
-    return float(loss.detach())

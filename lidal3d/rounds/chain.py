@@ -9,7 +9,7 @@
     SEED/ROW/round-K/queue/                the K-th choice: a manifest, as `lidal3d select` writes it
     SEED/ROW/round-K/model.safetensors, evaluation.json, and stages.json where it was trained in stages
 
-Everything random is drawn from a seed derived from (purpose, seed, round), for the choice also from the row. Strategies
+Everything random is drawn from a seed derived from (purpose, seed, round), for the choice also the strategy. Strategies
 never see a label: only the oracle and the evaluation open label files.
 """
 

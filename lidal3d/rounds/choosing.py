@@ -81,7 +81,8 @@ def _write_queue(
         world.train, model, config, partition, Wanted.by(strategy), folder / "scores", link.device
     )
     history = history_of_records(records, partition.kind)
-    rng = derived_rng("choose", link.seed, number, link.what)
+    # By strategy, not by row: rows that differ in training alone are compared on the same draws.
+    rng = derived_rng("choose", link.seed, number, link.experiment.strategy_of(link.what))
     selection, pseudo = choose_from(pool, strategy, config, world, history, rng)
     write_queue(selection, pseudo, world, config, guesses, folder / "queue")
 
