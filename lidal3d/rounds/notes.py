@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from lidal3d.rounds.config import ExperimentConfig
+from lidal3d.rounds.config import ExperimentConfig, SourceSettings
 from lidal3d.rounds.frame_split import nearest_s
 from lidal3d.rounds.world import World
 
@@ -29,9 +29,17 @@ def same_scene(gap_s: float) -> str:
     )
 
 
+def source_note(source: SourceSettings) -> str:
+    """What the source costs and weighs."""
+    return (
+        f"All labels of the source are trained on in every round, {100 * source.share:g} % of the sweeps once there are "
+        "labels of the target. They are free, and not in 'labelled'; pool and mIoU are the target's."
+    )
+
+
 def training_notes(experiment: ExperimentConfig) -> list[str]:
-    """How the rows in stages were trained, which take more steps a round than the others."""
-    notes = []
+    """What all rows are trained on beside the target's labels, and which rows take more steps a round."""
+    notes = [] if experiment.world.source is None else [source_note(experiment.world.source)]
     for row in experiment.strategies:
         training = experiment.training_of(row)
         if training.kind != "single":
