@@ -67,6 +67,7 @@ class SelectConfig(Settings):
     )
     earlier_rounds: bool = Field(True, description="also keep the distance to regions chosen in earlier rounds")
     min_points: int = Field(10, ge=1, description="smaller regions are not asked about: a few stray points")
+    seed: int = Field(0, ge=0, description="seed of strategies that leave something to chance")
     seconds_per_unit: float = Field(20.0, ge=0, description="labelling time model: seconds to open a unit")
     seconds_per_1000_points: float = Field(10.0, ge=0, description="labelling time model: seconds for 1000 points")
 
@@ -123,6 +124,7 @@ class PredictConfig(Settings):
     views: int = Field(8, ge=1, description="random augmentations whose softmax is averaged")
     dtype: Literal["float16", "float32"] = Field("float16", description="type of the saved probabilities")
     features: bool = Field(False, description="also save the network's point features")
+    members: bool = Field(False, description="also save each view's probabilities")
     seed: int = Field(0, description="seed of the augmentations")
 
 

@@ -12,6 +12,7 @@ import typer
 from lidal3d.cli.settings import (
     Assignments,
     ConfigFile,
+    Device,
     Drive,
     KeepGoing,
     LabelMap,
@@ -19,13 +20,13 @@ from lidal3d.cli.settings import (
     Out,
     Preset,
     Scenes,
+    refuse_unusable,
     settings,
 )
 
 Frames = Annotated[
     list[str] | None, typer.Option("--frame", metavar="SCENE/FRAME", help="Only this frame; may be given again.")
 ]
-Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, cuda:1.")]
 
 
 def train(
@@ -47,7 +48,7 @@ def train(
     from lidal3d.jobs.train import train_on_drive
 
     chosen = settings(preset, file, [*(assignments or []), *([f"train.steps={steps}"] if steps else [])])
-    _refuse_unusable(device)
+    refuse_unusable(device)
     with progress("training", "steps") as bar:
         bar.start(chosen.train.steps)
 
@@ -83,7 +84,7 @@ def predict(
     from lidal3d.jobs.predict import predict_drive
 
     chosen = settings(preset, file, [*(assignments or []), *([f"predict.views={views}"] if views else [])])
-    _refuse_unusable(device)
+    refuse_unusable(device)
     with progress("predicting", "frames") as bar:
 
         def show(done: int, total: int) -> None:
@@ -98,18 +99,3 @@ def predict(
     if predicted.failed:
         say(f"{count(predicted.failed, 'frame')} could not be read: {out / 'failed.jsonl'}")
         raise typer.Exit(1)
-
-
-def _refuse_unusable(device: str) -> None:
-    """Raise UsageError where torch cannot compute on a device, before anything is written."""
-    if device == "cpu":
-        return
-    import torch
-
-    from lidal3d.errors import UsageError
-
-    try:
-        torch.empty(1, device=device).sum().item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:80]
-        raise UsageError(f"--device {device}: torch cannot compute there ({reason}); use --device cpu") from None

@@ -19,7 +19,9 @@ from lidal3d.errors import DataError
 from lidal3d.export.queue import LabelQueue
 from lidal3d.files import write_text
 from lidal3d.jobs.export import read_queue
-from lidal3d.jobs.select import SCORES_FILE, source_paths
+from lidal3d.jobs.score_arrays import SCORES_FILE
+from lidal3d.jobs.select import source_paths
+from lidal3d.predictions.maps import FrameMaps
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.report.report import ReportInput, render_report
 from lidal3d.scene.open import open_drive
@@ -112,7 +114,7 @@ class StreamedDivergence:
         raise DataError(f"{scene.source.points_path(index)}: frame {index} of scene {scene.id} cannot be scored")
 
 
-def _keep_nothing(frame: int, points: npt.NDArray[np.float32]) -> None:
+def _keep_nothing(frame: int, points: npt.NDArray[np.float32], maps: FrameMaps) -> None:
     """The report reads the few sweeps it draws again."""
 
 

@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lidal3d.config import Config, TrainConfig
-from lidal3d.errors import DataError, UsageError
+from lidal3d.errors import DataError
 from lidal3d.files import fingerprint, remove_abandoned, write_json
 from lidal3d.jobs.select import answers_of, frame_of
 from lidal3d.learn.evaluate import class_iou, confusion_matrix, mean_iou
+from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.rounds.config import ExperimentConfig
 from lidal3d.rounds.initial import initial_records
 from lidal3d.rounds.ledger import Ledger
-from lidal3d.rounds.live import BestGuesses
 from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth
 from lidal3d.rounds.record import Record, history_of_records, records_of
@@ -45,7 +45,7 @@ from lidal3d.scene.scene import Frame
 from lidal3d.select.manifest import read_manifest, read_pseudo_points, write_manifest
 from lidal3d.select.members import frame_tasks, pseudo_points, selection_points
 from lidal3d.select.selection import Selection, UnitKey
-from lidal3d.strategies import STRATEGIES, UnitPool
+from lidal3d.strategies import UnitPool, strategy_named
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.units import make_partition
 
@@ -91,13 +91,6 @@ def seed_folder(out: Path, seed: int) -> Path:
 def round_folder(out: Path, seed: int, row: str, number: int) -> Path:
     """Where a round's files lie; round 0 is the initial model, which the rows share."""
     return seed_folder(out, seed) / ("initial" if number == 0 else f"{row}/round-{number}")
-
-
-def strategy_named(name: str) -> Strategy:
-    """A strategy of `lidal3d.strategies`. Raises UsageError naming those there are."""
-    if name not in STRATEGIES:
-        raise UsageError(f"no strategy '{name}' (known: {', '.join(STRATEGIES)})")
-    return STRATEGIES[name]
 
 
 def trainings_of(link: Link) -> int:
@@ -236,7 +229,7 @@ def write_queue(
 ) -> None:
     """Write a choice as a manifest, with the points of its units and their pseudo-labels."""
     partition = make_partition(config.units)
-    tasks = frame_tasks(selection, pseudo, world.train_by_id, partition, guesses, config.pseudo, False)  # type: ignore[arg-type]
+    tasks = frame_tasks(selection, pseudo, world.train_by_id, partition, guesses, config.pseudo, False)
     answers = answers_of(tasks, 1, lambda: None)
     write_manifest(
         selection,

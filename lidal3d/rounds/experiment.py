@@ -21,13 +21,14 @@ from pathlib import Path
 from lidal3d.errors import DataError
 from lidal3d.files import fingerprint, remove_abandoned, write_json, write_text
 from lidal3d.parallel.pool import run_tasks
-from lidal3d.rounds.chain import Link, is_done, run_link, seed_folder, strategy_named, trainings_of
+from lidal3d.rounds.chain import Link, is_done, run_link, seed_folder, trainings_of
 from lidal3d.rounds.config import ExperimentConfig, SimulateSettings
 from lidal3d.rounds.curves import curves_svg
 from lidal3d.rounds.ledger import scene_marks
 from lidal3d.rounds.results import Measured, collect, full_csv, metrics_csv
 from lidal3d.rounds.table import table_text
 from lidal3d.rounds.world import WORLD_FOLDER, World, open_world
+from lidal3d.strategies import strategy_named
 
 RUN_FILE = "run.json"
 
