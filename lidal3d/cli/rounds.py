@@ -95,6 +95,10 @@ def strategies(as_json: Annotated[bool, typer.Option("--json", help="Print the l
         ]
         say(json.dumps(listed, indent=2, ensure_ascii=False))
         return
-    rows = [(s.name, ", ".join(sorted(s.needs)) or "-", ", ".join(s.currencies), s.asks) for s in STRATEGIES.values()]
+    every = STRATEGIES["random"].currencies
+    rows = [
+        (s.name, ", ".join(sorted(s.needs)) or "-", "any" if s.currencies == every else ", ".join(s.currencies), s.asks)
+        for s in STRATEGIES.values()
+    ]
     title = "Strategies for `lidal3d score` and `select --strategy NAME`, and for `lidal3d experiment`"
-    say(table(title, ("name", "needs", "budgets in", "asks for"), rows))
+    say(table(title, ("name", "needs", "budget", "asks for"), rows))
