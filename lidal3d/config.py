@@ -57,7 +57,9 @@ class InterframeConfig(Settings):
 class SelectConfig(Settings):
     """Greedy selection under a budget, with redundancy removal."""
 
-    budget: str = Field("1%", coerce_numbers_to_str=True, description="1%, 50000:points, 20:regions, 10:frames or 3600:seconds")
+    budget: str = Field(
+        "1%", coerce_numbers_to_str=True, description="1%, 50000:points, 20:regions, 10:frames or 3600:seconds"
+    )
     score: str = Field("lidal", description="score column to rank by; lidal = divergence with unknown points imputed")
     min_distance_m: float | None = Field(
         None, ge=0, description="of two regions closer than this only one is asked; null: 2 for supervoxels, else 5"
@@ -84,9 +86,7 @@ class SelectConfig(Settings):
 class PseudoConfig(Settings):
     """Pseudo-labels: regions that every view agrees on."""
 
-    budget: str = Field(
-        "1%", coerce_numbers_to_str=True, description="as select.budget; 0 turns pseudo-labels off"
-    )
+    budget: str = Field("1%", coerce_numbers_to_str=True, description="as select.budget; 0 turns pseudo-labels off")
     rule: Literal["default", "paper"] = Field("default", description="as select.rule, for pseudo-labelled regions")
     score: str = Field("divergence", description="score column to rank by, smallest first")
     min_coverage: float = Field(0.5, ge=0, le=1, description="least share of a region's points seen in a neighbour")

@@ -252,7 +252,9 @@ def test_the_columns_are_what_plain_numpy_says(lidal3d, given, whole, tmp_path):
                 assert scores["vote_entropy"] == pytest.approx(plain_entropy(votes)[inside].mean(), abs=1e-5)
                 known = inside & (labels < 19)
                 loss = -np.log(probabilities[known, labels[known]])
-                assert scores["true_loss"] == pytest.approx(loss.mean() if known.any() else np.nan, rel=1e-5, nan_ok=True)
+                assert scores["true_loss"] == pytest.approx(
+                    loss.mean() if known.any() else np.nan, rel=1e-5, nan_ok=True
+                )
                 row += 1
     assert row == len(pool)
 

@@ -146,6 +146,29 @@ def test_strategies_of_members_run_in_experiments(tmp_path):
     assert asked[0] != asked[1] != asked[2]
 
 
+def test_the_rest_of_the_round_needs_no_predictions(lidal3d, scored, tmp_path):
+    lidal3d.fine("select", scored, "-o", tmp_path / "q", "-b", "10%", "--strategy", "redal")
+    lidal3d.fine("export", tmp_path / "q", "-f", "point_labeler", "-o", tmp_path / "to_label")
+    lidal3d.fine("report", tmp_path / "q", "-o", tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "10% by redal" in text
+    assert "redal is" in text
+
+
+def test_strategies_are_listed_with_what_they_need_and_spend(lidal3d):
+    listed = {one["name"]: one for one in json.loads(lidal3d.fine("strategies", "--json"))}
+    assert list(listed) == list(STRATEGIES)
+    for name, strategy in STRATEGIES.items():
+        assert set(listed[name]) >= {"name", "units", "needs", "budget", "paper", "columns"}
+        assert listed[name]["needs"] == sorted(strategy.needs)
+        assert listed[name]["budget"] == list(strategy.currencies)
+    assert listed["bald"]["needs"] == ["members"]
+    assert listed["redal"]["units"] == ["grid", "kmeans", "supervoxels"]
+    assert listed["entropy_per_cost"]["budget"] == ["points", "regions", "seconds"]
+    said = lidal3d.fine("strategies")
+    assert all(name in said for name in STRATEGIES)
+
+
 # --- What is refused, in one line ----------------------------------------------------------------------------------
 
 

@@ -87,6 +87,7 @@ def strategies(as_json: Annotated[bool, typer.Option("--json", help="Print the l
                 "name": strategy.name,
                 "asks": strategy.asks,
                 "needs": sorted(strategy.needs),
+                "columns": list(strategy.columns),
                 "units": sorted(strategy.kinds) if strategy.kinds is not None else ["any"],
                 "budget": list(strategy.currencies),
                 "paper": strategy.paper,
