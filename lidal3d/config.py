@@ -116,7 +116,7 @@ class TrainConfig(Settings):
     voxel_m: float = Field(0.2, gt=0, description="edge of a voxel")
     max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
     steps: int = Field(400, ge=1, description="optimiser steps")
-    batch: int = Field(1, ge=1, description="sweeps a step over all processes; with context_m as many points, of more")
+    batch: int = Field(1, ge=1, description="sweeps a step over all processes; with context_m as many labels, of more")
     context_m: float = Field(
         0.0, ge=0, description="train only on points this near to a label, so that a step holds more labels; 0: all"
     )
