@@ -45,8 +45,8 @@ def sweep(rng: np.random.Generator, labelled: int) -> Sweep:
     return Sweep(points, labels)
 
 
-def sampler_of(sweeps: list[Sweep], batch: int, seed: int = 0) -> Sampler:
-    config = TrainConfig(batch=batch, voxel_m=0.5, context_m=1.0)
+def sampler_of(sweeps: list[Sweep], batch: int, seed: int = 0, context_m: float = 1.0) -> Sampler:
+    config = TrainConfig(batch=batch, voxel_m=0.5, context_m=context_m)
     return Sampler(len(sweeps), sweeps.__getitem__, config, np.random.default_rng(seed), torch.device("cpu"), CLASSES)
 
 
@@ -75,7 +75,7 @@ def test_scattered_labels_end_at_twice_the_points() -> None:
 
 def test_whole_sweeps_are_drawn_one_by_one_and_each_once_a_round() -> None:
     sweeps = [sweep(np.random.default_rng(n), 40) for n in range(5)]
-    sampler = sampler_of(sweeps, 1)
+    sampler = sampler_of(sweeps, 1, context_m=0.0)
     drawn = [sampler._draw() for _ in range(5)]
     assert [len(one) for one in drawn] == [1] * 5
     assert sorted(one[0] for one in drawn) == list(range(5))
