@@ -57,7 +57,9 @@ class InterframeConfig(Settings):
 class SelectConfig(Settings):
     """Greedy selection under a budget, with redundancy removal."""
 
-    budget: str = Field("1%", description="1%, 50000:points, 20:regions, 10:frames or 3600:seconds")
+    budget: str = Field(
+        "1%", coerce_numbers_to_str=True, description="1%, 50000:points, 20:regions, 10:frames or 3600:seconds"
+    )
     score: str = Field("lidal", description="score column to rank by; lidal = divergence with unknown points imputed")
     min_distance_m: float | None = Field(
         None, ge=0, description="of two regions closer than this only one is asked; null: 2 for supervoxels, else 5"
@@ -67,6 +69,7 @@ class SelectConfig(Settings):
     )
     earlier_rounds: bool = Field(True, description="also keep the distance to regions chosen in earlier rounds")
     min_points: int = Field(10, ge=1, description="smaller regions are not asked about: a few stray points")
+    seed: int = Field(0, ge=0, description="seed of strategies that leave something to chance")
     seconds_per_unit: float = Field(20.0, ge=0, description="labelling time model: seconds to open a unit")
     seconds_per_1000_points: float = Field(10.0, ge=0, description="labelling time model: seconds for 1000 points")
 
@@ -103,7 +106,7 @@ class D2adaConfig(Settings):
 class PseudoConfig(Settings):
     """Pseudo-labels: regions that every view agrees on."""
 
-    budget: str = Field("1%", description="as select.budget; 0 turns pseudo-labels off")
+    budget: str = Field("1%", coerce_numbers_to_str=True, description="as select.budget; 0 turns pseudo-labels off")
     rule: Literal["default", "paper"] = Field("default", description="as select.rule, for pseudo-labelled regions")
     score: str = Field("divergence", description="score column to rank by, smallest first")
     min_coverage: float = Field(0.5, ge=0, le=1, description="least share of a region's points seen in a neighbour")
@@ -133,7 +136,7 @@ class TrainConfig(Settings):
     voxel_m: float = Field(0.2, gt=0, description="edge of a voxel")
     max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
     steps: int = Field(400, ge=1, description="optimiser steps")
-    batch: int = Field(1, ge=1, description="sweeps a step over all processes; with context_m as many points, of more")
+    batch: int = Field(1, ge=1, description="sweeps a step over all processes; with context_m as many labels, of more")
     context_m: float = Field(
         0.0, ge=0, description="train only on points this near to a label, so that a step holds more labels; 0: all"
     )
@@ -154,6 +157,7 @@ class PredictConfig(Settings):
     views: int = Field(8, ge=1, description="random augmentations whose softmax is averaged")
     dtype: Literal["float16", "float32"] = Field("float16", description="type of the saved probabilities")
     features: bool = Field(False, description="also save the network's point features")
+    members: bool = Field(False, description="also save each view's probabilities")
     seed: int = Field(0, description="seed of the augmentations")
 
 

@@ -150,7 +150,7 @@ def test_without_a_source_what_is_labelled_is_the_source():
 def test_what_it_lacks_is_refused_in_one_line():
     pool, source = pool_of(), pool_of(seed=9)
     cases = [
-        (pool, None, r"needs labelled units to compare with; name what is labelled .*scores of a labelled drive"),
+        (pool, None, r"needs labelled units to compare with; say what is labelled \(--earlier.*as --source"),
         (pool, replace(source, features=None), "needs features of the source's units; score the source"),
         (
             pool,

@@ -23,6 +23,7 @@ from lidal3d.select.manifest import read_manifest, read_pseudo_points, write_man
 from lidal3d.select.points import PointSets, point_sets, read_points, write_points
 from lidal3d.select.pseudo import nothing
 from lidal3d.select.selection import Pick, Selection, UnitKey
+from lidal3d.strategies import UnitPool
 
 CLASSES = ("car", "person", "road")
 FRAMES = 6
@@ -149,7 +150,7 @@ CONFIG = Config.preset("default").updated(
 def run(scenes: list[Scene], store: PredictionStore | None, out: Path, config: Config = CONFIG, **more: object) -> Path:
     more.setdefault("partition", Slices())
     table = more.pop("table", None) or score_table([replace(s, source=replace(s.source, broken=())) for s in scenes])
-    select_from_scenes(table, scenes, store, out, config, **more)
+    select_from_scenes(UnitPool(table), scenes, store, out, config, **more)
     return out
 
 

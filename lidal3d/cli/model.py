@@ -13,6 +13,7 @@ import typer
 from lidal3d.cli.settings import (
     Assignments,
     ConfigFile,
+    Device,
     Drive,
     KeepGoing,
     LabelMap,
@@ -20,6 +21,7 @@ from lidal3d.cli.settings import (
     Out,
     Preset,
     Scenes,
+    refuse_unusable,
     settings,
 )
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 Frames = Annotated[
     list[str] | None, typer.Option("--frame", metavar="SCENE/FRAME", help="Only this frame; may be given again.")
 ]
-Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda, cuda:1.")]
 
 
 def train(
@@ -58,7 +59,7 @@ def train(
     processes = started_processes()
     refuse_small_batch(chosen.train.batch, processes)
     device = _own_device(device, processes)
-    _refuse_unusable(device)
+    refuse_unusable(device)
     with progress("training", "steps") if processes.writes else nullcontext(SILENT) as bar:
         bar.start(chosen.train.steps)
 
@@ -96,7 +97,7 @@ def predict(
     from lidal3d.jobs.predict import predict_drive
 
     chosen = settings(preset, file, [*(assignments or []), *([f"predict.views={views}"] if views else [])])
-    _refuse_unusable(device)
+    refuse_unusable(device)
     with progress("predicting", "frames") as bar:
 
         def show(done: int, total: int) -> None:
@@ -122,18 +123,3 @@ def _own_device(device: str, processes: Processes) -> str:
     import torch
 
     return device_of(device, processes, torch.cuda.device_count())
-
-
-def _refuse_unusable(device: str) -> None:
-    """Raise UsageError where torch cannot compute on a device, before anything is written."""
-    if device == "cpu":
-        return
-    import torch
-
-    from lidal3d.errors import UsageError
-
-    try:
-        torch.empty(1, device=device).sum().item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0][:80]
-        raise UsageError(f"--device {device}: torch cannot compute there ({reason}); use --device cpu") from None

@@ -12,6 +12,7 @@ import typer
 from lidal3d.cli.settings import (
     Assignments,
     ConfigFile,
+    Device,
     Drive,
     KeepGoing,
     LabelMap,
@@ -20,6 +21,7 @@ from lidal3d.cli.settings import (
     Preset,
     Scenes,
     Workers,
+    refuse_unusable,
     settings,
 )  # fmt: skip
 
@@ -31,13 +33,26 @@ DriveMoved = Annotated[Path | None, typer.Option("--drive", help="Where the driv
 PredictionsMoved = Annotated[
     Path | None, typer.Option("--predictions", "-p", help="Where the predictions lie now, if they were moved.")
 ]
+Strategies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategy", metavar="NAME", help="Make what it needs too; may be given again. 'all': all but true_loss."
+    ),
+]
 Selected = Annotated[Path, typer.Argument(help="A folder of `lidal3d select`.")]
 
 
 def score(
     drive: Drive,
-    predictions: Annotated[Path, typer.Option("--predictions", "-p", help="Class probabilities for the drive.")],
     out: Out,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", "-p", help="Class probabilities for the drive.")
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", help="A model of `lidal3d train` instead; no probability map is saved."),
+    ] = None,
+    strategy: Strategies = None,
     workers: Workers = 1,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only the I-th of N shares; `lidal3d merge` puts them together.")
@@ -49,24 +64,28 @@ def score(
     assignments: Assignments = None,
     layout: Layout = None,
     label_map: LabelMap = None,
+    device: Device = "cpu",
 ) -> None:
     """Score every region by how frames disagree.
 
-    Inter-frame divergence and entropy of each region of a drive. A run that was cut off continues.
+    Inter-frame divergence and entropy of each region of a drive, and what other strategies rank by. A run that was cut
+    off continues. With --model the scores are those of `lidal3d predict` followed by `lidal3d score`; workers and
+    shards predict the frames at their borders twice, with equal results.
     """
     from lidal3d.cli.progress import progress, say
-    from lidal3d.jobs.score import score_drive
+    from lidal3d.jobs.score import score_drive, score_source
     from lidal3d.jobs.train import chosen_scenes
-    from lidal3d.predictions import PredictionStore
     from lidal3d.scene.open import open_drive
 
     chosen = settings(preset, file, assignments)
     share = _shard(shard)
+    refuse_unusable(device)
     scenes = chosen_scenes(open_drive(drive, layout, label_map), scene, drive)
+    source = score_source(predictions, model, scenes, chosen, device)
     with progress("scoring", "frames") as bar:
         result = score_drive(
-            scenes, PredictionStore.open(predictions), out, chosen, drive, workers, share, keep_going,
-            start=bar.start, tick=bar.tick,
+            scenes, source, out, chosen, drive, workers, share, keep_going,
+            start=bar.start, tick=bar.tick, strategies=strategy or (),
         )  # fmt: skip
     if result.table is None:
         say(f"{out}: shard {shard} done; when all are: lidal3d merge {out} … --out scores")
@@ -86,6 +105,9 @@ def merge(
 def select(
     scores: Annotated[Path, typer.Argument(help="A folder of `lidal3d score`.")],
     out: Out,
+    strategy: Annotated[
+        str, typer.Option(metavar="NAME", help="How to choose; see `lidal3d strategies`. A seed: --set select.seed=1.")
+    ] = "lidal",
     budget: Annotated[
         str | None,
         typer.Option(
@@ -104,6 +126,10 @@ def select(
         typer.Option(
             metavar="SCENE/FRAME", help="A frame that is labelled already, or 'existing' for all with a label file."
         ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Scores of a labelled drive by the same model, to compare with (d2ada)."),
     ] = None,
     workers: Workers = 1,
     keep_going: KeepGoing = False,
@@ -130,7 +156,8 @@ def select(
         outcome = select_job(
             scores, out, chosen, earlier or (), drive, predictions,
             labelled_frames=labelled_frames(labelled or (), scores, drive, layout), layout=layout,
-            keep_going=keep_going, workers=workers, start=bar.start, tick=bar.tick,
+            keep_going=keep_going, workers=workers, start=bar.start, tick=bar.tick, strategy=strategy,
+            source_scores=source,
         )  # fmt: skip
     picked, pseudo = outcome.selection, outcome.pseudo
     frames, left = len({(pick.key.scene, pick.key.frame) for pick in picked.picks}), picked.budget - picked.used

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lidal3d.cli.settings import LabelMap, Layout, Out, Workers
+from lidal3d.cli.settings import Device, LabelMap, Layout, Out, Workers
 
 
 def experiment(
@@ -27,7 +27,7 @@ def experiment(
     workers: Workers = 1,
     layout: Layout = None,
     label_map: LabelMap = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Where torch computes: cpu, cuda, cuda:1.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Compare strategies over rounds of labelling.
 
@@ -87,6 +87,7 @@ def strategies(as_json: Annotated[bool, typer.Option("--json", help="Print the l
                 "name": strategy.name,
                 "asks": strategy.asks,
                 "needs": sorted(strategy.needs),
+                "columns": list(strategy.columns),
                 "units": sorted(strategy.kinds) if strategy.kinds is not None else ["any"],
                 "budget": list(strategy.currencies),
                 "paper": strategy.paper,
@@ -95,5 +96,10 @@ def strategies(as_json: Annotated[bool, typer.Option("--json", help="Print the l
         ]
         say(json.dumps(listed, indent=2, ensure_ascii=False))
         return
-    rows = [(s.name, ", ".join(sorted(s.needs)) or "-", s.asks) for s in STRATEGIES.values()]
-    say(table("Strategies for `lidal3d experiment`", ("name", "needs", "asks for"), rows))
+    every = STRATEGIES["random"].currencies
+    rows = [
+        (s.name, ", ".join(sorted(s.needs)) or "-", "any" if s.currencies == every else ", ".join(s.currencies), s.asks)
+        for s in STRATEGIES.values()
+    ]
+    title = "Strategies for `lidal3d score` and `select --strategy NAME`, and for `lidal3d experiment`"
+    say(table(title, ("name", "needs", "budget", "asks for"), rows))

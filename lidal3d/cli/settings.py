@@ -37,7 +37,23 @@ Scenes = Annotated[
 Workers = Annotated[
     int, typer.Option("--workers", "-j", min=1, help="Processes; the results are the same for any number.")
 ]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Where torch computes: cpu, cuda, cuda:1.")]
 KeepGoing = Annotated[bool, typer.Option("--keep-going", help="Record bad frames in failed.jsonl and go on.")]
+
+
+def refuse_unusable(device: str) -> None:
+    """Raise UsageError where torch cannot compute on a device, before anything is written."""
+    if device == "cpu":
+        return
+    import torch
+
+    from lidal3d.errors import UsageError
+
+    try:
+        torch.empty(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:80]
+        raise UsageError(f"--device {device}: torch cannot compute there ({reason}); use --device cpu") from None
 
 
 def settings(preset: str, file: Path | None, assignments: list[str] | None) -> Config:

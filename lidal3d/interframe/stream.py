@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -18,15 +17,12 @@ from lidal3d.interframe.grid import SweepGrid, build_grid
 from lidal3d.interframe.match import match
 from lidal3d.interframe.measure import PointScores, pack_rows, score_points
 from lidal3d.interframe.window import neighbour_frames
-from lidal3d.predictions.store import PredictionStore
+from lidal3d.predictions.maps import FrameMaps, MapSource, refuse_bad_rows
 from lidal3d.scene.pose import RIGIDITY_TOLERANCE, rigidity_error, transform
 from lidal3d.scene.scene import Scene
 
-# How far a row of probabilities may be from 1 in sum: float16 rows of many classes round that much.
-SUM_TOLERANCE = 0.02
-
 Failure = Callable[[int, DataError], None]
-Keep = Callable[[int, npt.NDArray[np.float32]], Any]
+Keep = Callable[[int, npt.NDArray[np.float32], FrameMaps], Any]
 
 
 @dataclass(frozen=True)
@@ -54,11 +50,11 @@ class ScoredFrame:
 
 def score_frames(
     scene: Scene,
-    predictions: PredictionStore,
+    predictions: MapSource,
     config: InterframeConfig,
     frames: Sequence[int] | None = None,
     failed: Failure | None = None,
-    keep: Keep = lambda index, points: points,
+    keep: Keep = lambda index, points, maps: points,
 ) -> Iterator[ScoredFrame]:
     """Inter-frame divergence and entropy of every point of some frames of a scene, in order of time.
 
@@ -68,8 +64,9 @@ def score_frames(
         frames: frame indices, ascending; all by default.
         failed: told of frames that cannot be read, which are then left out and matched with nothing; without it the
             first such frame raises.
-        keep: (frame index, points) -> what the caller needs of a sweep when its scores come. A sweep is read up to a
-            window ahead of that, so it pays to keep less than the points.
+        keep: (frame index, points, what the model says of them) -> what the caller needs of a sweep when its scores
+            come. A sweep is read up to a window ahead of that, so it pays to keep less than the points. A frame for
+            which it raises DataError has failed too.
 
     Raises:
         DataError: a sweep or a probability map is missing, damaged or does not fit the other.
@@ -85,16 +82,18 @@ def score_frames(
             if needed not in window:
                 window[needed] = None
                 try:
-                    points, window[needed] = load_frame(scene, needed, predictions, config)
+                    points, maps, window[needed] = load_frame(scene, needed, predictions, config)
                     if needed in still_asked:
-                        waiting[needed] = keep(needed, points)
+                        waiting[needed] = keep(needed, points, maps)
+                    del points, maps  # gone before the next ones are made
                 except DataError as error:
                     if failed is None:
                         raise
                     failed(needed, error)
         still_asked.discard(frame)
         own = window[frame]
-        if own is not None:
+        # A sweep that can't be kept still counts as a neighbour, as it does where another worker looks at it.
+        if own is not None and frame in waiting:
             others = [window[j] for j in neighbours[frame]]
             scores = score_frame(
                 own, [other for other in others if other is not None], len(predictions.classes), config
@@ -103,14 +102,15 @@ def score_frames(
         window = {kept: loaded for kept, loaded in window.items() if last_use[kept] > frame}
 
 
-def point_scores(scene: Scene, frame: int, predictions: PredictionStore, config: InterframeConfig) -> PointScores:
+def point_scores(scene: Scene, frame: int, predictions: MapSource, config: InterframeConfig) -> PointScores:
     """The scores of one frame's points; reads its whole window."""
     return next(score_frames(scene, predictions, config, [frame])).scores
 
 
 def load_frame(
-    scene: Scene, index: int, predictions: PredictionStore, config: InterframeConfig
-) -> tuple[npt.NDArray[np.float32], LoadedFrame]:
+    scene: Scene, index: int, predictions: MapSource, config: InterframeConfig
+) -> tuple[npt.NDArray[np.float32], FrameMaps, LoadedFrame]:
+    """A sweep's points (N, 4), what the model says of them, and what the window keeps of both."""
     frame = scene[index]
     refuse_bad_pose(scene, index)
     points = frame.points()
@@ -118,10 +118,10 @@ def load_frame(
     if lost:
         path = scene.source.points_path(index)
         raise DataError(f"{path}: {lost} of {len(points)} points have NaN or infinite coordinates; drop these points")
-    probabilities = predictions.probabilities(scene.id, frame.name, points=len(points))
-    _refuse_bad_rows(predictions, scene.id, frame.name, probabilities)
+    maps = predictions.maps(frame, points)
+    refuse_bad_rows(maps, predictions.place(frame))
     grid = build_grid(transform(scene.scene_SE3_lidar[index], points[:, :3]), config.radius_m)
-    return points, LoadedFrame(grid, pack_rows(probabilities, grid.order))
+    return points, maps, LoadedFrame(grid, pack_rows(maps.probabilities, grid.order))
 
 
 def refuse_bad_pose(scene: Scene, index: int) -> None:
@@ -145,35 +145,6 @@ def refuse_bad_pose(scene: Scene, index: int) -> None:
             f"{scene.root}: scene {scene.id}, frame {scene.frame_names[index]}: time {times[index]} ns is not after "
             f"the previous sweep's {times[index - 1]} ns; sort the sweeps, drop duplicates"
         )
-
-
-def _refuse_bad_rows(
-    predictions: PredictionStore, scene: str, frame: str, probabilities: npt.NDArray[np.floating]
-) -> None:
-    """A NaN or a row of logits would pass silently into every neighbour's score."""
-    bad, row, total = _bad_rows(probabilities.astype(np.float32, copy=False), SUM_TOLERANCE)
-    if bad:
-        path = predictions.probabilities_path(scene, frame)
-        raise DataError(
-            f"{path}: {bad} of {len(probabilities)} rows do not sum to 1 (row {row}: {float(total):.4g}); "
-            "write softmax outputs, not logits"
-        )
-
-
-@numba.njit(cache=True, nogil=True)
-def _bad_rows(probabilities: npt.NDArray[np.float32], tolerance: float) -> tuple[int, int, np.float32]:
-    """How many rows are negative somewhere or do not sum to 1, the first of them and its sum."""
-    bad, first, first_sum = 0, 0, np.float32(0)
-    for row in range(len(probabilities)):
-        total, least = np.float32(0), np.float32(0)
-        for column in range(probabilities.shape[1]):
-            total += probabilities[row, column]
-            least = min(least, probabilities[row, column])
-        if not (abs(total - 1) <= tolerance and least >= 0):
-            if bad == 0:
-                first, first_sum = row, total
-            bad += 1
-    return bad, first, first_sum
 
 
 def score_frame(own: LoadedFrame, others: list[LoadedFrame], classes: int, config: InterframeConfig) -> PointScores:

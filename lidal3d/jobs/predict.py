@@ -8,32 +8,23 @@ comes last, so a folder that has it is whole.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from lidal3d.config import Config, PredictConfig
-from lidal3d.errors import DataError, LidalError
-from lidal3d.files import TEMPORARY_PREFIX, fingerprint, write_json, write_text
+from lidal3d.errors import DataError, LidalError, UsageError
+from lidal3d.files import TEMPORARY_PREFIX, write_json, write_text
 from lidal3d.jobs.train import CONFIG_FILE, chosen_frames, chosen_scenes
 from lidal3d.parallel.pool import run_tasks
-from lidal3d.predictions.store import HEADER_FILE, PredictionStore
+from lidal3d.predictions.live import LivePredictions
+from lidal3d.predictions.store import HEADER_FILE, RUN_FILE, PredictionStore
 from lidal3d.scene.open import open_drive
-from lidal3d.scene.scene import Frame
+from lidal3d.scene.scene import Frame, Scene
 
-if TYPE_CHECKING:
-    from lidal3d.learn.model import Model
-
-RUN_FILE = "run.json"
 FAILED_FILE = "failed.jsonl"
 FRAMES_A_PART = 16
 # Fewer do not repay the seconds in which a process imports torch.
@@ -107,13 +98,12 @@ def predict_drive(
     drive = chosen_scenes(open_drive(drive_path, layout, label_map), scenes, drive_path)
     todo = chosen_frames(drive, frames, drive_path, anything=True)
 
-    from lidal3d.learn.model import load_model
-
-    drive_map = drive[0].label_map
-    model = load_model(model_folder, None if drive_map is None else drive_map.classes)
-    store = PredictionStore(Path(out_folder), model.classes, model.name, config.predict.views)
-    run = run_fingerprint(model, config.predict)
-    _prepare(store, run)
+    source = live_source(drive, model_folder, config.predict, device).reading(saved_extras(config.predict))
+    for extra in sorted(source.extras):
+        if source.lacks(extra):
+            raise UsageError(f"predict.{extra}: {source.lacks(extra)}; give --views 8")
+    store = PredictionStore(Path(out_folder), source.classes, source.model, config.predict.views)
+    _prepare(store, source.run)
     config.write(store.root / CONFIG_FILE)
     missing = [frame for frame in todo if not _is_there(store, frame, config.predict)]
     done = kept = len(todo) - len(missing)
@@ -127,13 +117,23 @@ def predict_drive(
     if kept and progress is not None:
         progress(kept, len(todo))
     processes = default_workers(len(missing), device) if workers is None else workers
-    tasks = [
-        _Task(tuple(part), store, Path(model_folder), config.predict, device, keep_going, run)
-        for part in _parts(missing, processes)
-    ]
+    tasks = [_Task(tuple(part), store, source, keep_going) for part in _parts(missing, processes)]
     failures = [failure for part in run_tasks(_predict_frames, tasks, processes, tick) for failure in part]
     _finish(store, failures)
     return Predicted(store, len(missing) - len(failures), kept, len(failures))
+
+
+def live_source(
+    drive: Sequence[Scene], model_folder: Path | str, config: PredictConfig, device: str
+) -> LivePredictions:
+    """The model that is to predict a drive. Raises DataError where it is none, or one of other classes."""
+    drive_map = drive[0].label_map if drive else None
+    return LivePredictions.open(model_folder, config, None if drive_map is None else drive_map.classes, device)
+
+
+def saved_extras(config: PredictConfig) -> frozenset[str]:
+    """What is saved beside the probabilities."""
+    return frozenset(name for name, wanted in (("features", config.features), ("members", config.members)) if wanted)
 
 
 def default_workers(frames: int, device: str) -> int:
@@ -154,63 +154,25 @@ class _Task:
 
     frames: tuple[Frame, ...]
     store: PredictionStore
-    model_folder: Path
-    config: PredictConfig
-    device: str
+    source: LivePredictions
     keep_going: bool
-    run: str
 
 
 def _predict_frames(task: _Task, tick: Callable[[], None]) -> list[Failure]:
-    model = _loaded(task.model_folder, task.device, task.run)
     failures = []
-    with _one_torch_thread():
-        for frame in task.frames:
-            try:
-                _predict_frame(model, task.store, frame, task.config)
-            except LidalError as error:
-                if not task.keep_going:
-                    raise
-                failures.append(Failure(frame.scene.id, frame.name, str(error)))
-            tick()
+    for frame in task.frames:
+        try:
+            maps = task.source.maps(frame, frame.points())
+            task.store.write(frame.scene.id, frame.name, maps.probabilities, maps.features, maps.members)
+        except LidalError as error:
+            if not task.keep_going:
+                raise
+            failures.append(Failure(frame.scene.id, frame.name, str(error)))
+        tick()
     return failures
 
 
-@lru_cache(maxsize=1)
-def _loaded(folder: Path, device: str, run: str) -> Model:
-    """The model of a run, loaded once a process; `run` tells apart models that took each other's place on disk."""
-    from lidal3d.learn.model import load_model
-
-    model = load_model(folder)
-    model.network.to(device)
-    return model
-
-
-@contextlib.contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Sums depend on how many threads share them: with one, the bytes are the same for any number of workers."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def run_fingerprint(model: Model, config: PredictConfig) -> str:
-    """A digest of all that probabilities depend on beside the sweep: weights, voxel size, views, seed, type."""
-    digest = hashlib.sha256()
-    for name, tensor in model.network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.cpu().numpy().tobytes())
-    architecture = model.network.architecture.to_dict()
-    header = [architecture, list(model.classes), model.voxel_m, model.augmentation, config.model_dump()]
-    return fingerprint([digest.hexdigest(), header])
-
-
-def _prepare(store: PredictionStore, run: str) -> None:
+def _prepare(store: PredictionStore, run: str | None) -> None:
     """Make `store` a folder of this run: keep what an interrupted one left there, clear what another one did."""
     ours = store.root / RUN_FILE
     if (store.root / HEADER_FILE).exists() and not ours.exists():
@@ -220,8 +182,8 @@ def _prepare(store: PredictionStore, run: str) -> None:
         (store.root / FAILED_FILE).unlink(missing_ok=True)
         for left_over in store.root.rglob(f"{TEMPORARY_PREFIX}*"):
             left_over.unlink(missing_ok=True)
-        if _recorded_run(ours) != run:
-            for folder in ("probabilities", "features"):
+        if store.run != run:
+            for folder in ("probabilities", "features", "members"):
                 if ours.exists():
                     shutil.rmtree(store.root / folder, ignore_errors=True)
             write_json(ours, {"run": run})
@@ -229,32 +191,11 @@ def _prepare(store: PredictionStore, run: str) -> None:
         raise DataError(f"{store.root}: cannot write ({error.strerror}); choose another --out") from None
 
 
-def _recorded_run(path: Path) -> str | None:
-    try:
-        return str(json.loads(path.read_text())["run"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _is_there(store: PredictionStore, frame: Frame, config: PredictConfig) -> bool:
-    # Files are renamed into place, probabilities first: where the last one lies, the frame is whole.
-    last = store.features_path if config.features else store.probabilities_path
-    return last(frame.scene.id, frame.name).exists()
-
-
-def _predict_frame(model: Model, store: PredictionStore, frame: Frame, config: PredictConfig) -> None:
-    from lidal3d.learn.predict import frame_rng, predict_points
-
-    rng = frame_rng(config.seed, frame.scene.id, frame.name)
-    try:
-        probabilities, features = predict_points(model, frame.points(), config.views, rng, config.features)
-    except DataError as error:
-        path = str(frame.scene.source.points_path(frame.index))
-        raise DataError(str(error) if path in str(error) else f"{path}: {error}") from None
-    dtype = np.dtype(config.dtype)
-    store.write(
-        frame.scene.id, frame.name, probabilities.astype(dtype), None if features is None else features.astype(dtype)
-    )
+    asked = (frame.scene.id, frame.name)
+    wanted = {"features": store.features_path, "members": store.members_path}
+    paths = [store.probabilities_path(*asked), *(wanted[extra](*asked) for extra in saved_extras(config))]
+    return all(path.exists() for path in paths)
 
 
 def _finish(store: PredictionStore, failures: Sequence[Failure]) -> None:

@@ -19,12 +19,15 @@ from lidal3d.errors import DataError
 from lidal3d.export.queue import LabelQueue
 from lidal3d.files import write_text
 from lidal3d.jobs.export import read_queue
-from lidal3d.jobs.select import SCORES_FILE, source_paths
+from lidal3d.jobs.score_arrays import SCORES_FILE
+from lidal3d.jobs.select import source_paths
+from lidal3d.predictions.maps import FrameMaps
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.report.report import ReportInput, render_report
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
+from lidal3d.strategies.lidal import LIDAL
 
 if TYPE_CHECKING:
     from lidal3d.interframe.stream import ScoredFrame
@@ -74,7 +77,7 @@ def report_job(
         queue, scenes, table, store,
         None if store is None else StreamedDivergence(queue, used.report.picks, store, used.interframe),
         used,
-        report_facts(source["drive"], scenes, table, store, used, created or _now()),
+        report_facts(source["drive"], scenes, table, store, used, created or _now(), queue.selection.strategy),
     )  # fmt: skip
     path = out if out.suffix.lower() in (".html", ".htm") else out / FILE_NAME
     write_text(path, render_report(given, progress))
@@ -112,7 +115,7 @@ class StreamedDivergence:
         raise DataError(f"{scene.source.points_path(index)}: frame {index} of scene {scene.id} cannot be scored")
 
 
-def _keep_nothing(frame: int, points: npt.NDArray[np.float32]) -> None:
+def _keep_nothing(frame: int, points: npt.NDArray[np.float32], maps: FrameMaps) -> None:
     """The report reads the few sweeps it draws again."""
 
 
@@ -138,6 +141,7 @@ def report_facts(
     store: PredictionStore | None,
     config: Config,
     created: str,
+    strategy: str = LIDAL.name,
 ) -> dict[str, str]:
     """What and when, for the top of the report."""
     frames = sum(len(scene) for scene in scenes.values())
@@ -152,7 +156,10 @@ def report_facts(
         facts["recorded"] = recorded
     if store is not None:
         facts["model"] = f"{store.model}: {len(store.classes)} classes, {_count(store.views, 'view')}"
-    budget = f"{config.select.budget} by {config.select.score}, {config.select.distance_m(config.units.kind):g} m apart"
+    elif "model" in table.metadata:
+        facts["model"] = f"{table.metadata['model']}: {len(table.metadata.get('classes', ()))} classes"
+    ranked = f"{config.select.score}, {config.select.distance_m(config.units.kind):g} m apart"
+    budget = f"{config.select.budget} by {ranked if strategy == LIDAL.name else strategy}"
     return {**facts, "units": f"{table.kind}, {len(table):,} scored", "selection": budget,
             "settings": settings_text(config), "created": created, "lidal3d": __version__}  # fmt: skip
 

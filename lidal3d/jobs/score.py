@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Score a drive: Scene + Predictions + Units -> ScoreTable, on any number of processes and machines."""
+"""Score a drive: Scene + Predictions (or a model) + Units -> ScoreTable, on any number of processes and machines."""
 
 from __future__ import annotations
 
@@ -8,26 +8,37 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
 from lidal3d.files import remove_abandoned, write_text
-from lidal3d.jobs.score_folder import Part, ScoreResult, all_parts, claim_folder, failures_of, finish
-from lidal3d.jobs.score_task import ScoreTask, run_task
+from lidal3d.jobs.predict import live_source
+from lidal3d.jobs.score_arrays import SCORES_FILE
+from lidal3d.jobs.score_folder import GUESSES, ScoreResult, claim_folder, failures_of, finish
+from lidal3d.jobs.score_parts import all_parts, share
+from lidal3d.jobs.score_scene import Recipe
+from lidal3d.jobs.score_task import missing_tasks, run_task
 from lidal3d.parallel.pool import run_tasks
+from lidal3d.predictions.guesses import BestGuesses
+from lidal3d.predictions.maps import MapSource
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
+from lidal3d.select.pseudo import is_off
+from lidal3d.strategies import STRATEGIES, Strategy, strategy_named
+from lidal3d.strategies.strategy import HOW_TO_GET
+from lidal3d.strategies.wanted import EXTRAS, Wanted, needing
+from lidal3d.units import make_partition
 
 # How much of a scene is saved at once; what a kill can cost. The table does not depend on it.
 FRAMES_A_PART = 50
+ALL = "all"  # in place of a strategy's name
 
 
 def score_drive(
     scenes: Sequence[Scene],
-    predictions: PredictionStore,
+    predictions: MapSource,
     out: Path,
     config: Config,
     drive: Path | None = None,
@@ -37,10 +48,12 @@ def score_drive(
     frames_a_part: int = FRAMES_A_PART,
     start: Callable[[int], None] = lambda frames: None,
     tick: Callable[[], None] = lambda: None,
+    strategies: Sequence[str] = (),
 ) -> ScoreResult:
     """Score every frame of some scenes and write the score table; continue where an interrupted run stopped.
 
     Args:
+        predictions: a PredictionStore, or LivePredictions of a model.
         out: the results folder.
         drive: the path that the scenes were opened from, noted in source.yaml for the steps that follow.
         workers: processes.
@@ -49,23 +62,28 @@ def score_drive(
         frames_a_part: frames that one file of `parts/` holds.
         start: told how many frames are to be scored.
         tick: called for each frame done.
+        strategies: names of strategies whose columns, mean features and mean probabilities are made as well; "all" is
+            every one that looks at no label.
 
     Raises:
         DataError: a frame cannot be read; the folder holds scores made with other settings.
+        UsageError: no such strategy, or one that needs what the predictions or the drive lack.
     """
-    metadata = _metadata(scenes, predictions, config)
+    named = strategies_for_scores(strategies)
+    refuse_lacking(named, predictions, scenes)
+    recipe = _recipe(scenes, predictions, out, config, Wanted.by(*named))
     parts = all_parts(scenes, frames_a_part)
-    mine = _share(parts, *shard)
-    claim_folder(out, metadata, parts, predictions)
+    mine = share(parts, *shard)
+    claim_folder(out, recipe, parts)
     remove_abandoned(out)
-    source = {"drive": str((drive or scenes[0].root).resolve()), "predictions": str(predictions.root.resolve())}
-    write_text(out / "source.yaml", yaml.safe_dump(source))
+    source = {"drive": drive or scenes[0].root, **predictions.origin}
+    write_text(out / "source.yaml", yaml.safe_dump({name: str(path.resolve()) for name, path in source.items()}))
     config.write(out / "config.yaml")
     # Frames that could not be read may have been mended since: then everything that saw them changes.
-    if (out / "scores.parquet").is_file() and not (out / "failed.jsonl").is_file():
-        return ScoreResult(ScoreTable.read(out / "scores.parquet"), ())
-    tasks = _tasks(scenes, mine, predictions, config, out, metadata, workers, keep_going)
-    start(sum(part.stop - part.first for task in tasks for part in task.parts))
+    if (out / SCORES_FILE).is_file() and not (out / "failed.jsonl").is_file():
+        return ScoreResult(ScoreTable.read(out / SCORES_FILE), ())
+    tasks = missing_tasks(scenes, mine, recipe, out, workers, keep_going)
+    start(sum(len(task.frames) for task in tasks))
     for _ in run_tasks(run_task, tasks, workers, tick):
         pass
     if shard[1] > 1:
@@ -73,7 +91,61 @@ def score_drive(
     return finish([out], parts, out)
 
 
-def _metadata(scenes: Sequence[Scene], predictions: PredictionStore, config: Config) -> dict[str, Any]:
+def score_source(
+    predictions: Path | None, model: Path | None, scenes: Sequence[Scene], config: Config, device: str = "cpu"
+) -> MapSource:
+    """What a drive is scored with: saved predictions, or a model that predicts each sweep as it is scored.
+
+    Raises:
+        UsageError: both are given, or neither.
+        DataError: no predictions or model there, or a model of other classes than the drive's.
+    """
+    if (predictions is None) == (model is None):
+        given = "both are given" if model is not None else "neither is given"
+        raise UsageError(f"--predictions or --model: {given}; give the one that is to be scored with")
+    return PredictionStore.open(predictions) if predictions else live_source(scenes, str(model), config.predict, device)
+
+
+def strategies_for_scores(names: Sequence[str]) -> list[Strategy]:
+    """The named strategies, each once; "all" stands for those that look at no label. Raises UsageError."""
+    every = [name for name, strategy in STRATEGIES.items() if "labels" not in strategy.needs]
+    listed = [one for name in names for one in (every if name == ALL else [name])]
+    return [strategy_named(name) for name in dict.fromkeys(listed)]
+
+
+def refuse_lacking(strategies: Sequence[Strategy], predictions: MapSource, scenes: Sequence[Scene]) -> None:
+    """Raise UsageError for the first strategy that needs what neither predictions nor drive have."""
+    for extra in EXTRAS:
+        names, reason = needing(strategies, extra), predictions.lacks(extra)
+        if names and reason:
+            raise UsageError(f"strategy '{names[0]}' needs {extra}: {reason}; {HOW_TO_GET[extra]}")
+    for name in needing(strategies, "labels"):
+        if not any(frame.has_labels for scene in scenes for frame in scene):
+            frames = sum(map(len, scenes))
+            raise UsageError(f"strategy '{name}' needs labels: 0 of {frames} frames have any; {HOW_TO_GET['labels']}")
+        for scene in scenes:
+            if scene.label_map is None or scene.label_map.classes != predictions.classes:
+                raise UsageError(
+                    f"strategy '{name}' needs labels in the model's classes: scene {scene.id} has other classes than "
+                    f"the {len(predictions.classes)} of {predictions.model}; give --label-map, or use another model"
+                )
+
+
+def _recipe(scenes: Sequence[Scene], predictions: MapSource, out: Path, config: Config, extra: Wanted) -> Recipe:
+    """How the drive is scored: every table has the inter-frame columns, whatever the strategies need."""
+    # Pseudo-labels are made of saved predictions, or of the likeliest classes where none are saved.
+    live = "predictions" not in predictions.origin and not is_off(config)
+    return Recipe(
+        source=predictions.reading(extra.extras),
+        partition=make_partition(config.units),
+        interframe=config.interframe,
+        wanted=extra.with_model(),
+        guesses=BestGuesses(out / GUESSES, predictions.classes) if live else None,
+        metadata=_metadata(scenes, predictions, config),
+    )
+
+
+def _metadata(scenes: Sequence[Scene], predictions: MapSource, config: Config) -> dict[str, Any]:
     """What a table needs beside its rows. No path and no time, so that equal inputs give equal bytes."""
     if not scenes or not sum(map(len, scenes)):
         raise DataError("the drive has no frames; nothing to score")
@@ -85,35 +157,3 @@ def _metadata(scenes: Sequence[Scene], predictions: PredictionStore, config: Con
         "units": config.units.model_dump(),
         "interframe": config.interframe.model_dump(),
     }
-
-
-def _share(parts: list[Part], index: int, count: int) -> list[Part]:
-    """The index-th of count runs of neighbouring parts, as equal as they can be."""
-    if not 1 <= index <= count:
-        raise UsageError(f"--shard {index}/{count}: the first number goes from 1 to {count}")
-    bounds = np.linspace(0, len(parts), count + 1).round().astype(int)
-    return parts[bounds[index - 1] : bounds[index]]
-
-
-def _tasks(
-    scenes: Sequence[Scene],
-    parts: list[Part],
-    predictions: PredictionStore,
-    config: Config,
-    out: Path,
-    metadata: dict[str, Any],
-    workers: int,
-    keep_going: bool,
-) -> list[ScoreTask]:
-    """Missing parts, as runs that are long (a window is read once) and even enough to keep all workers busy."""
-    by_id = {scene.id: scene for scene in scenes}
-    missing = [part for part in parts if not part.path(out).is_file()]
-    longest = max(1, -(-len(missing) // workers))
-    runs: list[list[Part]] = []
-    for part in missing:
-        joins = runs and runs[-1][-1].scene == part.scene and runs[-1][-1].stop == part.first
-        if joins and len(runs[-1]) < longest:
-            runs[-1].append(part)
-        else:
-            runs.append([part])
-    return [ScoreTask(by_id[run[0].scene], tuple(run), predictions, config, out, metadata, keep_going) for run in runs]

@@ -4,7 +4,9 @@
 
     OUT/run.json                          what the parts were made with; a folder of other settings is refused
     OUT/parts/SCENE/000000-000049.arrow   one part for each 50 frames, written whole; what is there is not done again
+    OUT/guesses/SCENE/FRAME.npz           the likeliest class of every point, where no predictions lie on disk
     OUT/failed.jsonl                      frames that could not be read (only with keep_going)
+    OUT/features.npy, probabilities.npy   means over each unit, row for row as the table, where a strategy needs them
     OUT/scores.parquet, config.yaml, source.yaml    the table, when every part is there
 
 Everything is written beside its place and renamed into it: a kill at any moment costs at most the open parts.
@@ -12,7 +14,6 @@ Everything is written beside its place and renamed into it: a kill at any moment
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -21,27 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from lidal3d.errors import DataError
-from lidal3d.files import fingerprint, write_json, write_text
-from lidal3d.predictions.store import PredictionStore
-from lidal3d.scene.scene import Scene
+from lidal3d.files import fingerprint, replacing, write_json, write_text
+from lidal3d.jobs.score_arrays import ARRAYS, SCORES_FILE, array_path, join_arrays
+from lidal3d.jobs.score_parts import Part
+from lidal3d.jobs.score_scene import Recipe
 from lidal3d.scores.table import ScoreTable, concatenate
 
-
-@dataclass(frozen=True)
-class Part:
-    """Frames first … stop−1 of a scene: what one part file holds."""
-
-    scene: str
-    first: int
-    stop: int
-
-    def path(self, folder: Path) -> Path:
-        """Where the part lies in a results folder."""
-        return folder / "parts" / self.scene / f"{self.first:06d}-{self.stop - 1:06d}.arrow"
-
-    def failed_path(self, folder: Path) -> Path:
-        """Where the frames lie that could not be read while the part was made; written before the part."""
-        return self.path(folder).with_suffix(".failed.json")
+GUESSES = "guesses"
 
 
 @dataclass(frozen=True)
@@ -50,15 +37,6 @@ class ScoreResult:
 
     table: ScoreTable | None
     failed: tuple[dict[str, Any], ...]
-
-
-def all_parts(scenes: Sequence[Scene], frames_a_part: int) -> list[Part]:
-    """The parts of a drive, in order of scene and frame."""
-    return [
-        Part(scene.id, first, min(first + frames_a_part, len(scene)))
-        for scene in sorted(scenes, key=lambda scene: scene.id)
-        for first in range(0, len(scene), frames_a_part)
-    ]
 
 
 def merge_scores(folders: Sequence[Path], out: Path) -> ScoreResult:
@@ -71,12 +49,16 @@ def merge_scores(folders: Sequence[Path], out: Path) -> ScoreResult:
     for folder, run in zip(folders, runs, strict=True):
         if run != runs[0]:
             raise DataError(f"{folder}: scored with other settings or another drive than {folders[0]}; cannot merge")
-    finished = [folder for folder in folders if (folder / "scores.parquet").is_file()]
+    finished = [folder for folder in folders if (folder / SCORES_FILE).is_file()]
     if finished:
-        table, failures = ScoreTable.read(finished[0] / "scores.parquet"), _known_failures(finished[0])
+        table, failures = ScoreTable.read(finished[0] / SCORES_FILE), _known_failures(finished[0])
         _copy_notes(finished[0], out)
+        _copy_guesses(folders, out)
         _write_failures(failures, out)
-        table.write(out / "scores.parquet")
+        for name in ARRAYS:
+            if array_path(finished[0], name).is_file():
+                _copy(array_path(finished[0], name), array_path(out, name))
+        table.write(out / SCORES_FILE)
         return ScoreResult(table, failures)
     parts = [Part(*part) for part in runs[0]["parts"]]
     missing = [part for part in parts if _find(part, folders) is None]
@@ -86,20 +68,24 @@ def merge_scores(folders: Sequence[Path], out: Path) -> ScoreResult:
             f"{missing[0].scene}, frames {missing[0].first}-{missing[0].stop - 1}); run the other shards first"
         )
     _copy_notes(folders[0], out)
+    _copy_guesses(folders, out)
     return finish(folders, parts, out)
 
 
-def claim_folder(out: Path, metadata: dict[str, Any], parts: list[Part], predictions: PredictionStore) -> None:
+def claim_folder(out: Path, recipe: Recipe, parts: list[Part]) -> None:
     """Note what the folder's parts are made with, or refuse a folder whose parts were made with something else."""
-    run: dict[str, Any] = {"settings": metadata, "parts": [[part.scene, part.first, part.stop] for part in parts]}
-    # A model that was trained again keeps its name; where `lidal3d predict` says which run it was, it counts.
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        run["predicted"] = json.loads((predictions.root / "run.json").read_text(encoding="utf-8"))["run"]
+    settings = dict(recipe.metadata)
+    run: dict[str, Any] = {"settings": settings, "parts": [[part.scene, part.first, part.stop] for part in parts]}
+    # A model that was trained again keeps its name; where it is known which run it was, it counts.
+    if recipe.source.run is not None:
+        run["predicted"] = recipe.source.run
+    if recipe.wanted.to_dict():
+        run["wanted"] = recipe.wanted.to_dict()
     run["fingerprint"] = fingerprint(run)
     path = out / "run.json"
     if path.is_file():
         if _read_run(out)["fingerprint"] != run["fingerprint"]:
-            other = "holds scores of another drive, model, predictions or settings"
+            other = "holds scores of another drive, model, predictions, strategies or settings"
             raise DataError(f"{out}: {other}; choose another --out, or remove it")
     else:
         write_json(path, run)
@@ -125,9 +111,13 @@ def finish(folders: Sequence[Path], parts: list[Part], out: Path) -> ScoreResult
     """Write the table from its parts; parts of the same folder are then no longer needed."""
     failures = failures_of(folders, parts)
     _write_failures(failures, out)
-    homes = [(part, _find(part, folders)) for part in parts]
-    table = concatenate([ScoreTable.read(part.path(home)) for part, home in homes if home is not None])
-    table.write(out / "scores.parquet")
+    homes = [(part, home) for part in parts if (home := _find(part, folders)) is not None]
+    for name in ARRAYS:
+        paths = [part.array_path(home, name) for part, home in homes]
+        if paths and all(path.is_file() for path in paths):
+            join_arrays(paths, array_path(out, name))
+    table = concatenate([ScoreTable.read(part.path(home)) for part, home in homes])
+    table.write(out / SCORES_FILE)
     if not failures:
         (out / "failed.jsonl").unlink(missing_ok=True)
     shutil.rmtree(out / "parts", ignore_errors=True)
@@ -142,6 +132,19 @@ def _copy_notes(source: Path, out: Path) -> None:
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{source / name}: cannot read ({error}); score again") from None
         write_text(out / name, text)
+
+
+def _copy_guesses(folders: Sequence[Path], out: Path) -> None:
+    """Bring together what the shards kept for pseudo-labels; each frame lies in one of them."""
+    for folder in folders:
+        for path in sorted((folder / GUESSES).glob("*/*.npz")):
+            _copy(path, out / path.relative_to(folder))
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not (target.exists() and target.samefile(source)):
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
 
 
 def _write_failures(failures: Sequence[dict[str, Any]], out: Path) -> None:

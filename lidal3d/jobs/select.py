@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""The job behind `lidal3d select`: score table in, manifest with point indices and pseudo-labels out."""
+"""The job behind `lidal3d select`: scored units in, manifest with point indices and pseudo-labels out."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from pydantic import ValidationError
 
 from lidal3d.config import Config, UnitsConfig
 from lidal3d.errors import DataError, UsageError
+from lidal3d.jobs.score_arrays import read_pool
+from lidal3d.jobs.score_folder import GUESSES
 from lidal3d.parallel.pool import run_tasks
+from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
-from lidal3d.select.active import in_order, select_units
-from lidal3d.select.history import History, history_of
+from lidal3d.select.history import history_of
 from lidal3d.select.manifest import Manifest, read_manifest, refuse_foreign_folder, write_manifest
 from lidal3d.select.members import (
     FrameAnswer,
     FrameTask,
+    Labeller,
     answer_to,
     frame_tasks,
     pseudo_points,
     read_frames,
     selection_points,
 )
-from lidal3d.select.pseudo import select_pseudo
 from lidal3d.select.selection import Selection
+from lidal3d.strategies import Strategy, UnitPool, strategy_named
+from lidal3d.strategies.lidal import LIDAL
 from lidal3d.units.base import Partition
 
-SCORES_FILE = "scores.parquet"
 SOURCE_FILE = "source.yaml"
 EXISTING = "existing"  # in place of a frame's name: all frames with a label file
 
@@ -62,6 +66,8 @@ def select_job(
     workers: int = 1,
     start: Callable[[int], None] = lambda frames: None,
     tick: Callable[[], None] = lambda: None,
+    strategy: str = LIDAL.name,
+    source_scores: Path | None = None,
 ) -> SelectOutcome:
     """Choose from `scores_folder/scores.parquet` and write the manifest to `out`.
 
@@ -74,39 +80,61 @@ def select_job(
         workers: processes; the manifest is the same for any number.
         start: told how many frames are to be read again.
         tick: called for each frame done.
+        strategy: its name.
+        source_scores: scores of a labelled drive by the same model, for strategies that compare with one.
 
     Raises:
         DataError: a table, drive, prediction or earlier manifest that is missing, damaged or doesn't fit the others.
-        UsageError: a budget that makes no sense, or an `out` that holds other files.
+        UsageError: a budget that makes no sense, an `out` that holds other files, a strategy that doesn't exist or
+            that needs what the scores lack, a source for one that compares with none.
     """
     from lidal3d.scene.open import open_drive
+
+    chosen = strategy_named(strategy)
 
     refuse_foreign_folder(Path(out))
     if Path(out).resolve() in [Path(folder).resolve() for folder in earlier]:
         raise UsageError(f"{out}: is an earlier round's selection and would be lost; choose another --out")
-    table = ScoreTable.read(Path(scores_folder) / SCORES_FILE)
+    arrays = chosen.needs & {"features", "probabilities"}
+    pool = read_pool(Path(scores_folder), arrays)
+    if source_scores is not None and "source" not in chosen.needs:
+        raise UsageError(f"strategy '{chosen.name}' compares with no source; drop --source, or choose d2ada")
+    labelled_pool = None if source_scores is None else read_pool(Path(source_scores), arrays)
     source = source_paths(Path(scores_folder), drive, predictions)
-    store = PredictionStore.open(source["predictions"]) if "predictions" in source else None
     return select_from_scenes(
-        table,
+        pool,
         open_drive(Path(source["drive"]), layout),
-        store,
+        _labeller(Path(scores_folder), source, pool.table),
         Path(out),
         config,
         [read_manifest(Path(folder)) for folder in earlier],
-        source={**source, "scores": str(Path(scores_folder).resolve())},
+        source={
+            **source,
+            "scores": str(Path(scores_folder).resolve()),
+            **({} if source_scores is None else {"source_scores": str(Path(source_scores).resolve())}),
+        },
         labelled_frames=labelled_frames,
         keep_going=keep_going,
         workers=workers,
         start=start,
         tick=tick,
+        strategy=chosen,
+        labelled_pool=labelled_pool,
     )
 
 
+def _labeller(scores_folder: Path, source: Mapping[str, str], table: ScoreTable) -> Labeller | None:
+    """What pseudo-labels are made of: saved predictions, or the likeliest classes that scoring with a model kept."""
+    if "predictions" in source:
+        return PredictionStore.open(source["predictions"])
+    kept = scores_folder / GUESSES
+    return BestGuesses(kept, tuple(table.metadata.get("classes", ()))) if kept.is_dir() else None
+
+
 def select_from_scenes(
-    table: ScoreTable,
+    pool: UnitPool,
     scenes: Sequence[Scene],
-    predictions: PredictionStore | None,
+    predictions: Labeller | None,
     out: Path,
     config: Config,
     earlier: Sequence[Manifest] = (),
@@ -118,20 +146,25 @@ def select_from_scenes(
     start: Callable[[int], None] = lambda frames: None,
     tick: Callable[[], None] = lambda: None,
     partition: Partition | None = None,
+    strategy: Strategy = LIDAL,
+    labelled_pool: UnitPool | None = None,
 ) -> SelectOutcome:
     """`select_job` on what is open already; arguments and errors as there.
 
     Args:
-        predictions: needed where `config.pseudo.budget` isn't 0.
+        predictions: needed where the strategy pseudo-labels and `config.pseudo.budget` isn't 0.
         partition: what cut the sweeps when they were scored; None makes it from the table's settings.
+        labelled_pool: scored units of a labelled drive to compare with.
     """
-    table = in_order(table)
-    config = config.model_copy(update={"units": units_of(table, config)})
+    config = config.model_copy(update={"units": units_of(pool.table, config)})
     by_id = {scene.id: scene for scene in scenes}
     history = history_of(
         [(manifest.selection, manifest.pseudo) for manifest in earlier], frame_indices(by_id, labelled_frames)
     )
-    selection, pseudo = choose_both(table, config, by_id, history)
+    rng = np.random.default_rng(config.select.seed)
+    selection, pseudo = strategy.choose(
+        pool, config, lambda scene, frame: frame_of(by_id, scene, frame), history, rng, labelled_pool
+    )
     if pseudo.picks and predictions is None:
         raise UsageError("pseudo-labels need the predictions; give --predictions, or set pseudo.budget=0")
     tasks = frame_tasks(
@@ -152,23 +185,11 @@ def select_from_scenes(
         config,
         selection_points(selection, answers),
         pseudo_points(pseudo, answers),
-        classes=table.metadata.get("classes", ()),
+        classes=pool.table.metadata.get("classes", ()),
         source=source,
         failed=failed,
     )
     return SelectOutcome(selection, pseudo, failed)
-
-
-def choose_both(
-    table: ScoreTable, config: Config, scenes: Mapping[str, Scene], history: History
-) -> tuple[Selection, Selection]:
-    """What people are asked about, and what is pseudo-labelled; no sweep is read."""
-
-    def frame_facts(scene: str, frame: int) -> tuple[str, int]:
-        return frame_of(scenes, scene, frame)
-
-    selection = select_units(table, config.select, frame_facts, history)
-    return selection, select_pseudo(table, config, frame_facts, selection, history)
 
 
 def frame_of(scenes: Mapping[str, Scene], scene: str, frame: int) -> tuple[str, int]:

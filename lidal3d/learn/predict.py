@@ -16,6 +16,7 @@ from lidal3d.learn.batch import network_input
 from lidal3d.learn.model import Model
 from lidal3d.learn.sampler import transformed
 from lidal3d.learn.threads import own_threads
+from lidal3d.predictions.maps import FrameMaps
 
 Array = npt.NDArray[np.floating]
 
@@ -23,7 +24,20 @@ Array = npt.NDArray[np.floating]
 def predict_points(
     model: Model, points: npt.NDArray[np.float32], views: int, rng: np.random.Generator, features: bool = False
 ) -> tuple[Array, Array | None]:
-    """Probabilities (N, C) float32 whose rows sum to 1 and, where asked for, features (N, D) float32.
+    """The probabilities and features of `predict_maps`; arguments and errors as there."""
+    maps = predict_maps(model, points, views, rng, features)
+    return maps.probabilities, maps.features
+
+
+def predict_maps(
+    model: Model,
+    points: npt.NDArray[np.float32],
+    views: int,
+    rng: np.random.Generator,
+    features: bool = False,
+    members: bool = False,
+) -> FrameMaps:
+    """Probabilities (N, C) float32 whose rows sum to 1 and, where asked for, features (N, D) and members (views, N, C).
 
     Args:
         model: in evaluation mode; its device computes.
@@ -31,6 +45,7 @@ def predict_points(
         views: how many random augmentations are averaged; a single view is the sweep as it is.
         rng: draws the augmentations.
         features: average the network's last features too.
+        members: also keep each view's softmax.
 
     Raises:
         DataError: a coordinate or an intensity is not finite.
@@ -41,14 +56,21 @@ def predict_points(
     channels = model.network.architecture
     mean = sweep.new_zeros(len(points), channels.classes)
     mean_features = sweep.new_zeros(len(points), channels.channels[-1]) if features else None
+    each: list[Array] = []
     with torch.inference_mode(), own_threads():
         for _ in range(views if len(points) else 0):
             probabilities, last, row = _one_view(model, transformed(sweep, augmentation.draw(rng)))
-            mean += probabilities.index_select(0, row)
+            softmax = probabilities.index_select(0, row)
+            mean += softmax
             if mean_features is not None:
                 mean_features += last.index_select(0, row)
+            if members:
+                each.append(softmax.cpu().numpy())
         mean /= mean.sum(dim=1, keepdim=True)
-    return mean.cpu().numpy(), None if mean_features is None else (mean_features / views).cpu().numpy()
+    averaged = None if mean_features is None else (mean_features / views).cpu().numpy()
+    if members and not len(points):
+        each = [mean.cpu().numpy()] * views
+    return FrameMaps(mean.cpu().numpy(), averaged, each if members else None)
 
 
 def _one_view(model: Model, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:

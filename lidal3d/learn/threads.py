@@ -39,6 +39,17 @@ def own_threads() -> Iterator[None]:
         _own.reset(token)
 
 
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch and the compiled loops have one thread: several processes share the cores, each with a sweep."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def share_out(parts: int, work: Callable[[int, int], None]) -> None:
     """Call work(first, last) over ranges that cover 0..parts, on the calling thread and as many others as we have."""
     number = min(threads(), parts)

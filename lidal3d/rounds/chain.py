@@ -23,7 +23,7 @@ from pathlib import Path
 from lidal3d.config import Config
 from lidal3d.files import write_json
 from lidal3d.rounds.carry import COUNTS_FILE, CarriedLabels, carry_labels, counts_of
-from lidal3d.rounds.choosing import SCORES, SOURCE_SCORES, assumed_in, choose, strategy_named
+from lidal3d.rounds.choosing import SCORES, SOURCE_SCORES, assumed_in, choose
 from lidal3d.rounds.held_out import held_out_records
 from lidal3d.rounds.initial import initial_records
 from lidal3d.rounds.ledger import Ledger
@@ -37,6 +37,7 @@ from lidal3d.rounds.stages import Staged, train_in_stages
 from lidal3d.rounds.training import evaluate_model, one_torch_thread, train_model, training_frames
 from lidal3d.rounds.world import World, open_world
 from lidal3d.select.selection import UnitKey
+from lidal3d.strategies import strategy_named
 from lidal3d.units import make_partition
 
 CARRIED = "carried"  # a folder

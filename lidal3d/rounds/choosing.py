@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from lidal3d.config import Config
-from lidal3d.errors import UsageError
 from lidal3d.files import fingerprint, remove_abandoned
 from lidal3d.jobs.select import answers_of, frame_of
+from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.rounds.ledger import Ledger
 from lidal3d.rounds.links import MODEL_FILE, Link
-from lidal3d.rounds.live import BestGuesses
 from lidal3d.rounds.masks import Assumed
 from lidal3d.rounds.record import Record, history_of_records, records_of
 from lidal3d.rounds.scoring import Wanted, score_pool
@@ -27,18 +26,11 @@ from lidal3d.rounds.world import World
 from lidal3d.select.manifest import read_manifest, read_pseudo_points, write_manifest
 from lidal3d.select.members import frame_tasks, pseudo_points, selection_points
 from lidal3d.select.selection import Selection, UnitKey
-from lidal3d.strategies import STRATEGIES, UnitPool
+from lidal3d.strategies import UnitPool
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.units import make_partition
 
 SCORES, SOURCE_SCORES = "scores", "source-scores"  # folders, gone when the choice is made
-
-
-def strategy_named(name: str) -> Strategy:
-    """A strategy of `lidal3d.strategies`. Raises UsageError naming those there are."""
-    if name not in STRATEGIES:
-        raise UsageError(f"no strategy '{name}' (known: {', '.join(STRATEGIES)})")
-    return STRATEGIES[name]
 
 
 def choose(
@@ -113,7 +105,7 @@ def write_queue(
 ) -> None:
     """Write a choice as a manifest, with the points of its units and their pseudo-labels."""
     partition = make_partition(config.units)
-    tasks = frame_tasks(selection, pseudo, world.train_by_id, partition, guesses, config.pseudo, False)  # type: ignore[arg-type]
+    tasks = frame_tasks(selection, pseudo, world.train_by_id, partition, guesses, config.pseudo, False)
     answers = answers_of(tasks, 1, lambda: None)
     write_manifest(
         selection,

@@ -23,7 +23,6 @@ from lidal3d.errors import DataError, UsageError
 from lidal3d.files import fingerprint, remove_abandoned, replacing, write_json, write_text
 from lidal3d.parallel.pool import run_tasks
 from lidal3d.rounds.chain import run_link
-from lidal3d.rounds.choosing import strategy_named
 from lidal3d.rounds.config import ExperimentConfig, SimulateSettings
 from lidal3d.rounds.curves import curves_svg
 from lidal3d.rounds.ledger import scene_marks
@@ -32,6 +31,7 @@ from lidal3d.rounds.notes import training_notes, warnings_of
 from lidal3d.rounds.results import Measured, collect, full_csv, metrics_csv
 from lidal3d.rounds.table import table_text
 from lidal3d.rounds.world import SOURCE_FOLDER, WORLD_FOLDER, World, open_world
+from lidal3d.strategies import strategy_named
 
 RUN_FILE = "run.json"
 

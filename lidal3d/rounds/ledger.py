@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from lidal3d.errors import DataError
-from lidal3d.files import fingerprint, write_json, write_text
+from lidal3d.files import fingerprint, remove_abandoned, write_json, write_text
 from lidal3d.rounds.record import Record
 from lidal3d.scene.scene import Scene
 
@@ -108,7 +108,8 @@ class Ledger:
 
     @classmethod
     def open_or_create(cls, path: Path | str, scenes: Sequence[Scene], notice: Notice | None = None) -> Ledger:
-        """Open the ledger of some scenes, or start it. Raises DataError as `open`."""
+        """Open the ledger of some scenes, or start it; what a killed append left beside it goes. DataError as `open`."""
+        remove_abandoned(Path(path).parent)
         return cls.open(path, scenes, notice) if Path(path).exists() else cls.create(path, scenes)
 
     def append(self, records: Sequence[Record]) -> None:

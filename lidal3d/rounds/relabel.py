@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+
+import numpy as np
+import numpy.typing as npt
 
 from lidal3d.config import Config
-from lidal3d.predictions.store import PredictionStore
+from lidal3d.predictions.live import LivePredictions
 from lidal3d.rounds.links import Link
-from lidal3d.rounds.live import LivePredictions
 from lidal3d.rounds.masks import Assumed
 from lidal3d.rounds.record import Record
 from lidal3d.rounds.seeds import derived_seed
 from lidal3d.rounds.world import World
+from lidal3d.scene.scene import Frame
 from lidal3d.select.members import FrameTask, read_frame
 from lidal3d.select.selection import UnitKey
 from lidal3d.units.base import Partition
@@ -49,13 +52,13 @@ def relabelled(
     sizes: dict[tuple[str, int], dict[int, int]] = {}
     for record in records:
         sizes.setdefault((record.scene, record.frame), {})[record.unit] = record.points
+    live = LivePredictions.of(model, predict, link.device)
     found = {}
     for (scene_id, frame), units in sorted(sizes.items()):
         scene = world.train_by_id[scene_id]
-        live = cast(PredictionStore, LivePredictions(scene, model, predict, _nothing, device=link.device))
-        rules = config.pseudo
+        rules, labeller = config.pseudo, _Labeller(live, scene[frame])
         task = FrameTask(
-            scene, frame, partition, units, frozenset(units), live, rules.min_confidence, rules.weight, False
+            scene, frame, partition, units, frozenset(units), labeller, rules.min_confidence, rules.weight, False
         )
         answer = read_frame(task)
         for unit in units:
@@ -63,5 +66,12 @@ def relabelled(
     return found
 
 
-def _nothing(*_: object) -> None:
-    return None
+@dataclass(frozen=True)
+class _Labeller:
+    """What a model says of one frame."""
+
+    live: LivePredictions
+    frame: Frame
+
+    def probabilities(self, scene: str, frame: str, points: int | None = None) -> npt.NDArray[np.floating]:
+        return self.live.maps(self.frame, self.frame.points()).probabilities

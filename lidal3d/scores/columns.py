@@ -35,12 +35,12 @@ class UnitColumns:
     Attributes:
         scores: name -> (R,) float64.
         features: (R, D) float32, or None where there are no point features.
-        probabilities: (R, C) float32.
+        probabilities: (R, C) float32, or None where nobody keeps them.
     """
 
     scores: dict[str, Float64]
     features: npt.NDArray[np.float32] | None
-    probabilities: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)

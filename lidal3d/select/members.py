@@ -10,18 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from lidal3d.config import PseudoConfig
 from lidal3d.errors import DataError, LidalError
-from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.scene import Scene
 from lidal3d.select.points import PointSets, point_sets
 from lidal3d.select.selection import Pick, Selection
 from lidal3d.units.base import Partition
+
+
+class Labeller(Protocol):
+    """What pseudo-labels come from: predictions on disk, or what was kept of them."""
+
+    def probabilities(self, scene: str, frame: str, points: int | None = None) -> npt.NDArray[np.floating]:
+        """(N, C) of one frame; the likeliest class of each row is true, the others may be 0."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class FrameTask:
     partition: Partition
     units: Mapping[int, int]
     labelled: frozenset[int]
-    predictions: PredictionStore | None
+    predictions: Labeller | None
     min_confidence: float
     weight: float
     keep_going: bool
@@ -62,7 +69,7 @@ def frame_tasks(
     pseudo: Selection,
     scenes: Mapping[str, Scene],
     partition: Partition,
-    predictions: PredictionStore | None,
+    predictions: Labeller | None,
     config: PseudoConfig,
     keep_going: bool,
 ) -> list[FrameTask]:

@@ -57,7 +57,7 @@ def select_pseudo(
         UsageError: a budget that makes no sense.
         DataError: a needed score column is missing.
     """
-    if config.pseudo.budget.replace(" ", "") in OFF:
+    if is_off(config):
         return nothing()
     budget = parse_budget(config.pseudo.budget)
     refuse_frames_in_paper(config.pseudo.rule, budget)
@@ -81,6 +81,11 @@ def select_pseudo(
         choice, table, rows, costs, frame_facts, lambda _, scores: pseudo_reason(scores, config.pseudo.score, classes)
     )
     return Selection(picks, STRATEGY, budget.currency, limit / costs.steps, choice.used / costs.steps)
+
+
+def is_off(config: Config) -> bool:
+    """Whether pseudo-labels are turned off."""
+    return config.pseudo.budget.replace(" ", "") in OFF
 
 
 def nothing() -> Selection:

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import difflib
+
+from lidal3d.errors import UsageError
 from lidal3d.strategies.annotator import ANNOTATOR
 from lidal3d.strategies.badge import BADGE
 from lidal3d.strategies.cdal import CDAL, CDAL_UNITS
@@ -37,7 +40,7 @@ from lidal3d.strategies.ranked import (
 from lidal3d.strategies.redal import REDAL
 from lidal3d.strategies.strategy import Strategy
 
-__all__ = ["STRATEGIES", "Strategy", "UnitPool"]
+__all__ = ["STRATEGIES", "Strategy", "UnitPool", "strategy_named"]
 
 _ALL = (
     RANDOM,
@@ -79,3 +82,12 @@ _ALL = (
 )
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
+
+
+def strategy_named(name: str) -> Strategy:
+    """A strategy of the list. Raises UsageError with the nearest name and all there are."""
+    if name not in STRATEGIES:
+        near = difflib.get_close_matches(name, STRATEGIES, n=1, cutoff=0.4)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise UsageError(f"no strategy '{name}' ({hint}known: {', '.join(STRATEGIES)})")
+    return STRATEGIES[name]

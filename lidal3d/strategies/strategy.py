@@ -20,14 +20,13 @@ from lidal3d.strategies.pool import UnitPool
 
 OURS = "this package"
 
-# What may be missing, and how it is made.
+# How what is missing is made: of the model or the predictions, before scoring …
 HOW_TO_GET = {
-    "features": "let the model save them (`lidal3d predict --set predict.features=true`) and score again",
-    "probabilities": "score again from probability maps, which every predictions folder holds",
-    "members": "predict several stochastic passes or views and keep each (members), then score again",
-    "labels": "this is an upper reference for drives whose labels are at hand: score with the ground truth",
-    "poses": "give the drive poses and score again: neighbouring frames are compared",
-    "source": "name what is labelled (earlier rounds, whole frames), or give the scores of a labelled drive as the source",
+    "features": "give --model, or predict again with `lidal3d predict --set predict.features=true`",
+    "members": "give --model with --set predict.views=8, or predict again with --set predict.members=true",
+    "labels": "this is an upper reference for drives whose labels are at hand",
+    "poses": "give the drive poses: neighbouring frames are compared",
+    "source": "say what is labelled (--earlier, --labelled), or give the scores of a labelled drive as --source",
 }
 
 
@@ -116,17 +115,21 @@ class Strategy:
         """Raise UsageError for what the pool lacks, with how to make it."""
         for name in ("features", "probabilities"):
             if name in self.needs and getattr(pool, name) is None:
-                raise UsageError(f"strategy '{self.name}' needs {name} of the units; {HOW_TO_GET[name]}")
+                raise UsageError(f"strategy '{self.name}' needs {name} of the units; {self._how()}")
         missing = [column for column in self.columns if column not in pool.table.scores]
         if missing:
-            sources = sorted(self.needs & {"members", "labels", "poses"})
-            how = HOW_TO_GET[sources[0]] if sources else "score again with this strategy's columns"
-            raise UsageError(f"strategy '{self.name}' needs the score column '{missing[0]}'; {how}")
+            raise UsageError(f"strategy '{self.name}' needs the score column '{missing[0]}'; {self._how()}")
         if self.kinds is not None and pool.table.kind not in self.kinds:
             raise UsageError(
                 f"strategy '{self.name}' is for {', '.join(sorted(self.kinds))}, not for units of kind "
                 f"'{pool.table.kind}'; set units.kind and score again"
             )
+
+    def _how(self) -> str:
+        """… and how scoring makes it of them."""
+        sources = sorted(self.needs & {"features", "members"})
+        first = f" (for {sources[0]}: {HOW_TO_GET[sources[0]]})" if sources else ""
+        return f"score again with --strategy {self.name}{first}"
 
     def refuse_currency(self, budget: str) -> None:
         """Raise UsageError for a budget in a currency that the strategy can't count."""

@@ -1,0 +1,207 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""From the sweeps of a scene to scored units: all that `lidal3d score` and the rounds of an experiment share.
+
+While a sweep's probabilities pass by, it is cut into units, and what is wanted of them is taken; its inter-frame scores
+come once its last neighbour has been read. Nothing is held longer than the window, maps not even that long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lidal3d.config import InterframeConfig
+from lidal3d.errors import DataError
+from lidal3d.interframe.measure import PointScores
+from lidal3d.interframe.regions import region_scores
+from lidal3d.interframe.stream import score_frames
+from lidal3d.predictions.guesses import BestGuesses
+from lidal3d.predictions.maps import FrameMaps, MapSource
+from lidal3d.scene.labels import IGNORE
+from lidal3d.scene.pose import transform
+from lidal3d.scene.scene import Frame, Scene
+from lidal3d.scores.columns import UnitColumns, frame_unit_scores
+from lidal3d.scores.table import ScoreTable
+from lidal3d.strategies.pool import UnitPool
+from lidal3d.strategies.wanted import Wanted
+from lidal3d.units.base import Partition
+from lidal3d.units.regions import region_centers, region_sizes
+
+Failure = Callable[[int, DataError], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How sweeps are scored. Survives pickling where its source does.
+
+    Attributes:
+        source: what the model says; reads the extras that are wanted.
+        partition: cuts a sweep into units.
+        interframe: settings of the inter-frame measure.
+        wanted: what is made beside its columns.
+        guesses: where the likeliest class of every point goes, or None.
+        metadata: for the score table.
+    """
+
+    source: MapSource
+    partition: Partition
+    interframe: InterframeConfig
+    wanted: Wanted
+    guesses: BestGuesses | None
+    metadata: Mapping[str, Any]
+
+
+def score_scene(
+    scene: Scene, recipe: Recipe, frames: Sequence[int], failed: Failure | None = None
+) -> Iterator[tuple[int, UnitPool]]:
+    """(frame index, its scored units) of some frames of a scene, ascending; which are asked for changes none of them.
+
+    Args:
+        failed: told of frames that cannot be read, which are then left out; without it the first such frame raises.
+
+    Raises:
+        DataError: a sweep, a map or a label file is missing, damaged or does not fit the others.
+    """
+    if not recipe.wanted.model:
+        yield from _bare(scene, recipe, frames, failed)
+        return
+
+    def keep(index: int, points: npt.NDArray[np.float32], maps: FrameMaps) -> _Kept:
+        return _keep(recipe, scene[index], points, maps)
+
+    for scored in score_frames(scene, recipe.source, recipe.interframe, frames, failed, keep):
+        yield scored.index, _pool(scene, recipe, scored.index, scored.kept, scored.scores)
+
+
+def empty_pool(scene: Scene, recipe: Recipe) -> UnitPool:
+    """What `score_scene` gives of a sweep without points."""
+    points = np.empty((0, 4), np.float32)
+    cut = _cut(np.empty(0, np.int32), points, np.eye(4))
+    if not recipe.wanted.model:
+        return UnitPool(_table(scene, recipe, 0, cut, _key_frame(scene, 0, cut)))
+    classes = len(recipe.source.classes)
+    maps = FrameMaps(np.empty((0, classes), np.float32), np.empty((0, 0), np.float32), [np.empty((0, classes))])
+    floats, small = np.empty(0, np.float32), np.empty(0, np.uint8)
+    scores = PointScores(divergence=floats, entropy=floats, matches=small, confidence=floats, predicted=small)
+    kept = _Kept(cut, _columns(recipe, cut, points, maps, np.empty(0, np.uint8)))
+    return _pool(scene, recipe, 0, kept, scores)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A sweep cut into R units: unit (N,), size (R,), center_m (R, 3) in the scene frame, range_m (N,) float32."""
+
+    unit: npt.NDArray[np.int32]
+    size: npt.NDArray[np.int64]
+    center_m: npt.NDArray[np.float64]
+    range_m: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept of a sweep until its neighbours have been read."""
+
+    cut: _Cut
+    columns: UnitColumns
+
+
+def _keep(recipe: Recipe, frame: Frame, points: npt.NDArray[np.float32], maps: FrameMaps) -> _Kept:
+    cut = _cut(recipe.partition(points), points, frame.scene.scene_SE3_lidar[frame.index])
+    labels = _labels(frame, len(points)) if recipe.wanted.labels else None
+    columns = _columns(recipe, cut, points, maps, labels)
+    if recipe.guesses is not None and frame.is_key_frame:
+        recipe.guesses.write(frame.scene.id, frame.name, maps.probabilities)
+    return _Kept(cut, columns)
+
+
+def _cut(unit: npt.NDArray[np.int32], points: npt.NDArray[np.float32], scene_SE3_lidar: npt.NDArray) -> _Cut:
+    units = int(unit.max()) + 1 if len(unit) else 0
+    range_m = np.linalg.norm(points[:, :3], axis=1).astype(np.float32)
+    center_m = region_centers(unit, units, transform(scene_SE3_lidar, points[:, :3]))
+    return _Cut(unit, region_sizes(unit, units), center_m, range_m)
+
+
+def _columns(
+    recipe: Recipe,
+    cut: _Cut,
+    points: npt.NDArray[np.float32],
+    maps: FrameMaps,
+    labels: npt.NDArray[np.uint8] | None,
+) -> UnitColumns:
+    wanted = recipe.wanted
+    if not wanted.columns and not wanted.arrays:
+        return UnitColumns({}, None, None)
+    features = maps.features if wanted.features else None
+    found = frame_unit_scores(
+        points, maps.probabilities, features, maps.members, cut.unit, len(cut.size), wanted.columns, labels
+    )
+    return found if wanted.probabilities else UnitColumns(found.scores, found.features, None)
+
+
+def _labels(frame: Frame, points: int) -> npt.NDArray[np.uint8]:
+    """The true classes (N,) of a sweep; 255 where it has no labels."""
+    labels = frame.labels()
+    if labels is None:
+        return np.full(points, IGNORE, np.uint8)
+    if len(labels) != points:
+        path = frame.scene.source.labels_path(frame.index)
+        raise DataError(f"{path}: {len(labels)} labels for {points} points; one a point is needed")
+    return labels
+
+
+def _pool(scene: Scene, recipe: Recipe, index: int, kept: _Kept, scores: PointScores) -> UnitPool:
+    cut = kept.cut
+    interframe = region_scores(
+        scores,
+        cut.unit,
+        len(cut.size),
+        range_m=cut.range_m,
+        is_key_frame=bool(scene.is_key_frame[index]),
+        min_matches=recipe.interframe.min_matches,
+        classes=len(recipe.source.classes),
+    )
+    table = _table(scene, recipe, index, cut, {**interframe, **kept.columns.scores})
+    return UnitPool(table, kept.columns.features, kept.columns.probabilities)
+
+
+def _bare(
+    scene: Scene, recipe: Recipe, frames: Sequence[int], failed: Failure | None
+) -> Iterator[tuple[int, UnitPool]]:
+    """Units without any score: whoever draws at random asks no model."""
+    for index in frames:
+        try:
+            points = scene[index].points()
+            cut = _cut(recipe.partition(points), points, scene.scene_SE3_lidar[index])
+        except DataError as error:
+            if failed is None:
+                raise
+            failed(index, error)
+            continue
+        yield index, UnitPool(_table(scene, recipe, index, cut, _key_frame(scene, index, cut)))
+
+
+def _key_frame(scene: Scene, index: int, cut: _Cut) -> dict[str, npt.NDArray[np.float64]]:
+    return {"is_key_frame": np.full(len(cut.size), float(scene.is_key_frame[index]))}
+
+
+def _table(
+    scene: Scene, recipe: Recipe, index: int, cut: _Cut, scores: Mapping[str, npt.NDArray[np.float64]]
+) -> ScoreTable:
+    """The rows of one sweep."""
+    units = len(cut.size)
+    return ScoreTable(
+        scenes=(scene.id,),
+        scene=np.zeros(units, np.int32),
+        frame=np.full(units, index, np.int32),
+        unit=np.arange(units, dtype=np.int32),
+        points=cut.size,
+        center_m=cut.center_m,
+        scores=scores,
+        kind=recipe.partition.kind,
+        metadata=recipe.metadata,
+    )

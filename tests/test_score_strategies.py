@@ -1,0 +1,328 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every strategy on the command line: `score --strategy` makes what it needs, `select --strategy` chooses with it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from command_line import FAST, CommandLine, leftovers, street, write_drive, write_predictions
+from experiments import tiny
+
+from lidal3d.config import Config
+from lidal3d.jobs.score_arrays import read_pool
+from lidal3d.rounds.experiment import run_experiment
+from lidal3d.rounds.ledger import Ledger
+from lidal3d.scores.columns import NAMES
+from lidal3d.strategies import STRATEGIES
+
+FRAMES = 8
+SETTINGS = (*FAST, "--set", "predict.views=2")
+TRAIN = ("--steps", 2, "--set", "train.width=0.0625", "--set", "train.voxel_m=0.5")
+
+
+@pytest.fixture
+def lidal3d(capsys) -> CommandLine:  # type: ignore[no-untyped-def]
+    return CommandLine(capsys)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> Path:  # type: ignore[no-untyped-def]
+    """A drive of two scenes, plain predictions for it, and a model."""
+    from lidal3d.jobs.train import train_on_drive
+
+    folder = tmp_path_factory.mktemp("given")
+    scenes = [street(FRAMES, scene="00"), street(3, scene="01", seed=1)]
+    write_drive(folder / "drive", *scenes)
+    write_predictions(folder / "predictions", *scenes)
+    config = Config().updated({"train": {"width": 0.0625, "steps": 2, "voxel_m": 0.5}})
+    train_on_drive(folder / "drive", folder / "model", config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scored(given) -> Path:  # type: ignore[no-untyped-def]
+    """Scores with all that any strategy needs."""
+    from lidal3d.cli.main import main
+
+    with pytest.raises(SystemExit) as left:
+        main(["score", f"{given / 'drive'}", "-m", f"{given / 'model'}", "-o", f"{given / 'scores'}", *SETTINGS,
+              "--strategy", "all", "--strategy", "true_loss"])  # fmt: skip
+    assert left.value.code in (None, 0)
+    return given / "scores"
+
+
+def picks_in(queue: Path) -> list[dict]:
+    return [json.loads(line) for line in (queue / "manifest.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_chooses_from_the_scores(lidal3d, scored, tmp_path, name):
+    queue, more = tmp_path / "queue", ("--labelled", "00/000002", "--labelled", "01/000001")
+    lidal3d.fine("select", scored, "-o", queue, "--strategy", name, "--budget", "30%", *more)
+    picks, account = picks_in(queue), json.loads((queue / "summary.json").read_text())["selection"]
+    points = int(read_pool(scored).table.points.sum())
+    assert picks
+    assert account["strategy"] == name
+    assert sum(pick["points"] for pick in picks) == account["used"] <= account["budget"] == points * 30 // 100
+    assert not {(pick["scene"], pick["frame_name"]) for pick in picks} & {("00", "000002"), ("01", "000001")}
+
+    # The next round asks nothing twice, and the same command gives the same bytes.
+    again = tmp_path / "again"
+    lidal3d.fine("select", scored, "-o", again, "--strategy", name, "--budget", "30%", *more)
+    for file in ("manifest.jsonl", "points.npz", "pseudo_points.npz"):
+        assert (again / file).read_bytes() == (queue / file).read_bytes()
+    lidal3d.fine("select", scored, "-o", tmp_path / "next", "--strategy", name, "--budget", "10%",
+                 "--earlier", queue, "--set", "select.min_distance_m=0")  # fmt: skip
+    units = [{(p["scene"], p["frame"], p["unit"]) for p in picks_in(tmp_path / q)} for q in ("queue", "next")]
+    assert units[1]
+    assert not units[0] & units[1]
+
+
+def test_without_a_strategy_nothing_has_changed(lidal3d, given, tmp_path):
+    for name, more in (("plain", ()), ("named", ("--strategy", "lidal"))):
+        scores = tmp_path / f"scores-{name}"
+        lidal3d.fine("score", given / "drive", "-p", given / "predictions", "-o", scores, *FAST, *more)
+        lidal3d.fine("select", scores, "-o", tmp_path / name, "-b", "20%", *more)
+        assert not list(scores.glob("*.npy"))
+        assert not (scores / "guesses").exists()
+    for file in ("manifest.jsonl", "points.npz", "pseudo.jsonl", "pseudo_points.npz"):
+        assert (tmp_path / "plain" / file).read_bytes() == (tmp_path / "named" / file).read_bytes()
+    assert not set(read_pool(tmp_path / "scores-named").table.scores) & set(NAMES)
+
+
+def test_only_what_is_needed_is_made(lidal3d, given, tmp_path):
+    score = ("score", given / "drive", "-p", given / "predictions", *FAST)
+    lidal3d.fine(*score, "-o", tmp_path / "a", "--strategy", "cdal", "--strategy", "margin", "--strategy", "margin")
+    pool = read_pool(tmp_path / "a")
+    assert set(pool.table.scores) & set(NAMES) == {"margin"}
+    assert pool.features is None
+    assert pool.probability_rows.shape == (len(pool), 19)
+    lidal3d.fine("select", tmp_path / "a", "-o", tmp_path / "queue", "-b", "5:frames", "--strategy", "cdal")
+
+
+def test_a_seed_decides_what_chance_does(lidal3d, scored, tmp_path):
+    chosen = []
+    for seed in (0, 0, 1):
+        lidal3d.fine("select", scored, "-o", tmp_path / "q", "-b", "10%", "--strategy", "random",
+                     "--set", f"select.seed={seed}")  # fmt: skip
+        chosen.append([(pick["scene"], pick["frame"], pick["unit"]) for pick in picks_in(tmp_path / "q")])
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+def test_core_set_starts_from_the_labelled_frames(lidal3d, scored, tmp_path):
+    pool = read_pool(scored)
+    table, features = pool.table, pool.feature_rows.astype(np.float64)
+    lidal3d.fine("select", scored, "-o", tmp_path / "q", "-b", "3:regions", "--strategy", "coreset",
+                 "--labelled", "00/000002", "--set", "select.min_points=1")  # fmt: skip
+    known = np.flatnonzero((table.scene == 0) & (table.frame == 2))
+    expected = []
+    for _ in range(3):
+        distance = np.linalg.norm(features[:, None] - features[known], axis=2).min(axis=1)
+        known = np.append(known, distance.argmax())
+        expected.append((table.scenes[table.scene[known[-1]]], table.frame[known[-1]], table.unit[known[-1]]))
+    assert [(pick["scene"], pick["frame"], pick["unit"]) for pick in picks_in(tmp_path / "q")] == expected
+
+
+def test_strategies_of_members_run_in_experiments(tmp_path):
+    rows = ["mc_entropy", "bald", "vote_entropy"]
+    result = run_experiment(tiny(rounds=1, strategies=rows, full_supervision=False), tmp_path / "out")
+    assert [row.round for row in result.rows] == [0, 1] * 3
+    asked = []
+    for row in rows:
+        records = Ledger.open(tmp_path / "out" / "seed-3" / row / "ledger.jsonl").of_round(1)
+        queue = tmp_path / "out" / "seed-3" / row / "round-1" / "queue"
+        (column,) = STRATEGIES[row].columns
+        scores = [pick["scores"][column] for pick in picks_in(queue)]
+        assert scores == sorted(scores, reverse=True)
+        assert scores[0] > 0
+        assert len(records) == len(scores)
+        asked.append({r.key for r in records})
+    assert asked[0] != asked[1] != asked[2]
+
+
+def test_the_rest_of_the_round_needs_no_predictions(lidal3d, scored, tmp_path):
+    lidal3d.fine("select", scored, "-o", tmp_path / "q", "-b", "10%", "--strategy", "redal")
+    lidal3d.fine("export", tmp_path / "q", "-f", "point_labeler", "-o", tmp_path / "to_label")
+    lidal3d.fine("report", tmp_path / "q", "-o", tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "10% by redal" in text
+    assert "redal is" in text
+
+
+def test_strategies_are_listed_with_what_they_need_and_spend(lidal3d):
+    listed = {one["name"]: one for one in json.loads(lidal3d.fine("strategies", "--json"))}
+    assert list(listed) == list(STRATEGIES)
+    for name, strategy in STRATEGIES.items():
+        assert set(listed[name]) >= {"name", "units", "needs", "budget", "paper", "columns"}
+        assert listed[name]["needs"] == sorted(strategy.needs)
+        assert listed[name]["budget"] == list(strategy.currencies)
+    assert listed["bald"]["needs"] == ["members"]
+    assert listed["redal"]["units"] == ["grid", "kmeans", "supervoxels"]
+    assert listed["entropy_per_cost"]["budget"] == ["points", "regions", "seconds"]
+    said = lidal3d.fine("strategies")
+    assert all(name in said for name in STRATEGIES)
+
+
+# --- What is refused, in one line ----------------------------------------------------------------------------------
+
+
+def test_a_strategy_that_does_not_exist_names_the_nearest(lidal3d, given, scored, tmp_path):
+    line = lidal3d.fault("score", given / "drive", "-p", given / "predictions", "-o", tmp_path / "out", *FAST,
+                         "--strategy", "core-set", code=2)  # fmt: skip
+    assert "no strategy 'core-set' (did you mean 'coreset'?" in line
+    line = lidal3d.fault("select", scored, "-o", tmp_path / "out", "--strategy", "lidar", code=2)
+    assert "did you mean 'lidal'?" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        ("coreset", ("'coreset' needs features", "no folder 'features'", "--model", "predict.features=true")),
+        ("bald", ("'bald' needs members", "no folder 'members'", "--model", "predict.members=true")),
+        ("all", ("needs features", "--model")),
+    ],
+)
+def test_predictions_without_what_is_needed(lidal3d, given, tmp_path, strategy, words):
+    line = lidal3d.fault("score", given / "drive", "-p", given / "predictions", "-o", tmp_path / "out", *FAST,
+                         "--strategy", strategy, code=2)  # fmt: skip
+    for word in (*words, str(given / "predictions")):
+        assert word in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_view_has_no_members(lidal3d, given, tmp_path):
+    model, one = ("-m", given / "model", "-o", tmp_path / "out"), ("--set", "predict.views=1")
+    line = lidal3d.fault("score", given / "drive", *model, *FAST, *one, "--strategy", "vote_entropy", code=2)
+    assert "'vote_entropy' needs members: members are views, and predict.views is 1" in line
+    line = lidal3d.fault("predict", given / "drive", *model, *one, "--set", "predict.members=true", code=2)
+    assert "predict.views is 1" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "lacks"),
+    [("coreset", "features"), ("badge", "features"), ("cdal", "probabilities"), ("bald", "'bald'"),
+     ("entropy", "'softmax_entropy'"), ("true_loss", "'true_loss'")],
+)  # fmt: skip
+def test_scores_without_what_is_needed(lidal3d, given, tmp_path, strategy, lacks):
+    scores = tmp_path / "scores"
+    lidal3d.fine("score", given / "drive", "-p", given / "predictions", "-o", scores, *FAST)
+    line = lidal3d.fault("select", scores, "-o", tmp_path / "queue", "--strategy", strategy, code=2)
+    assert f"strategy '{strategy}' needs" in line
+    assert lacks in line
+    assert f"score again with --strategy {strategy}" in line
+    assert not (tmp_path / "queue").exists()
+
+
+def test_model_or_predictions_but_not_both(lidal3d, given, tmp_path):
+    score = ("score", given / "drive", "-o", tmp_path / "out", *FAST)
+    line = lidal3d.fault(*score, "-p", given / "predictions", "-m", given / "model", code=2)
+    assert "--predictions or --model: both are given" in line
+    assert "--predictions or --model: neither is given" in lidal3d.fault(*score, code=2)
+    line = lidal3d.fault(*score, "-m", given / "model", "--device", "nonsense", code=2)
+    assert "--device nonsense" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_other_classes_than_the_drive(lidal3d, given, tmp_path):
+    line = lidal3d.fault("score", given / "drive", "-m", given / "model", "-o", tmp_path / "out", *FAST,
+                         "--label-map", "pandaset")  # fmt: skip
+    assert str(given / "model" / "model.safetensors") in line
+    assert "use one of its own" in line
+    assert str(tmp_path / "none") in lidal3d.fault(
+        "score", given / "drive", "-m", tmp_path / "none", "-o", tmp_path / "out", *FAST
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_true_loss_needs_labels_in_the_models_classes(lidal3d, given, tmp_path):
+    shutil.copytree(given / "drive", tmp_path / "bare")
+    for scene in ("00", "01"):
+        shutil.rmtree(tmp_path / "bare" / "sequences" / scene / "labels")
+    score = ("-p", given / "predictions", "-o", tmp_path / "out", *FAST, "--strategy", "true_loss")
+    line = lidal3d.fault("score", tmp_path / "bare", *score, code=2)
+    assert f"'true_loss' needs labels: 0 of {FRAMES + 3} frames have any" in line
+    line = lidal3d.fault("score", given / "drive", *score, "--label-map", "pandaset", code=2)
+    assert "'true_loss' needs labels in the model's classes" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_for_other_strategies_are_kept(lidal3d, given, tmp_path):
+    score = ("score", given / "drive", "-p", given / "predictions", "-o", tmp_path / "out", *FAST)
+    lidal3d.fine(*score)
+    before = (tmp_path / "out" / "scores.parquet").read_bytes()
+    assert "strategies or settings; choose another --out" in lidal3d.fault(*score, "--strategy", "entropy")
+    assert (tmp_path / "out" / "scores.parquet").read_bytes() == before
+
+
+def test_damaged_arrays_are_named(lidal3d, scored, tmp_path):
+    scores = tmp_path / "scores"
+    shutil.copytree(scored, scores)
+    path = scores / "features.npy"
+    select = ("select", scores, "-o", tmp_path / "queue", "--strategy", "coreset")
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"not an array"):
+        path.write_bytes(content)
+        assert str(path) in lidal3d.fault(*select)
+    np.save(path, np.load(scored / "features.npy")[:-1])
+    assert "scored units; score again" in lidal3d.fault(*select)
+    path.unlink()
+    assert "needs features" in lidal3d.fault(*select, code=2)
+    assert not (tmp_path / "queue").exists()
+    assert not leftovers(tmp_path)
+
+
+def test_damaged_predictions_of_features_and_members_are_named(lidal3d, given, tmp_path):
+    predictions = tmp_path / "predictions"
+    saved = ("--set", "predict.features=true", "--set", "predict.members=true")
+    lidal3d.fine("predict", given / "drive", "-m", given / "model", "-o", predictions, *SETTINGS, *saved)
+    score = ("score", given / "drive", "-p", predictions, "-o", tmp_path / "out", *SETTINGS)
+    features, members = (predictions / name / "00" / "000001.npy" for name in ("features", "members"))
+    points = len(np.load(features))
+    spoils = [
+        (features, lambda a: a[:-2], f"{points - 2} rows, but the sweep has {points} points"),
+        (features, lambda a: a.astype(float), "float64"),
+        (members, lambda a: a[:, :-2], f"{points - 2} rows, but the sweep has {points} points"),
+        (members, lambda a: a[:, :, :7], "7 columns"),
+        (members, lambda a: a[0], "expected float16 or float32 of shape (M, N, C)"),
+        (members, lambda a: a[:0], "0 members"),
+    ]
+    for path, spoil, word in spoils:
+        whole = path.read_bytes()
+        np.save(path, spoil(np.load(path)))
+        line = lidal3d.fault(*score, "--strategy", "coreset", "--strategy", "bald")
+        assert str(path) in line
+        assert word in line
+        path.write_bytes(whole)
+    np.save(members, 3 * np.load(members))
+    assert "do not sum to 1" in lidal3d.fault(*score, "--strategy", "coreset", "--strategy", "bald")
+    assert not (tmp_path / "out" / "scores.parquet").exists()
+
+
+def test_pseudo_labels_need_guesses_or_predictions(lidal3d, given, tmp_path):
+    scores, queue = tmp_path / "scores", tmp_path / "queue"
+    model = ("-m", given / "model", "-o", scores)
+    lidal3d.fine("score", given / "drive", *model, *SETTINGS, "--set", "pseudo.budget=0")
+    assert not (scores / "guesses").exists()
+    assert set(yaml.safe_load((scores / "source.yaml").read_text())) == {"drive", "model"}
+    lidal3d.fine("select", scores, "-o", queue, "-b", "10%")
+    assert (queue / "pseudo.jsonl").read_text() == ""
+    trust = [part for key in ("budget=10%", "max_entropy=9", "max_divergence=9") for part in ("--set", f"pseudo.{key}")]
+    line = lidal3d.fault("select", scores, "-o", queue, "-b", "10%", *trust, code=2)
+    assert "give --predictions, or set pseudo.budget=0" in line
+    shutil.rmtree(scores)
+    lidal3d.fine("score", given / "drive", *model, *SETTINGS)
+    lidal3d.fine("select", scores, "-o", queue, "-b", "10%", *trust)
+    assert (queue / "pseudo.jsonl").read_text()
+    for path in (scores / "guesses").rglob("*.npz"):
+        path.write_bytes(path.read_bytes()[:40])
+    line = lidal3d.fault("select", scores, "-o", queue, "-b", "10%", *trust)
+    assert str(scores / "guesses") in line
+    assert "score again" in line
