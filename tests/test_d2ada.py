@@ -148,7 +148,7 @@ def test_without_a_source_what_is_labelled_is_the_source():
 
 
 def test_what_it_lacks_is_refused_in_one_line():
-    pool, source = pool_of(), pool_of(seed=9)
+    pool, source, rows = pool_of(), pool_of(seed=9), np.empty(0, np.int64)
     cases = [
         (pool, None, r"needs labelled units to compare with; say what is labelled \(--earlier.*as --source"),
         (pool, replace(source, features=None), "needs features of the source's units; score the source"),
@@ -158,6 +158,12 @@ def test_what_it_lacks_is_refused_in_one_line():
             "source has 4 features a unit, the drive 6; .*same model",
         ),
         (pool, replace(source, features=source.features * np.float32(np.nan)), "needs labelled units to compare with"),
+        (pool, UnitPool(source.table.take(rows), source.features[rows], source.probabilities[rows]), "labelled units"),
+        (
+            pool,
+            replace(source, table=replace(source.table, metadata={"classes": ["car"]})),
+            r"scored with classes \['car'\], the",
+        ),
         (replace(pool, probabilities=np.ones((240, 1), np.float32)), source, "the model has one"),
         (replace(pool, features=None), source, "needs features of the units"),
     ]

@@ -90,7 +90,7 @@ def d2ada_frames(ask: Ask) -> Selection:
     """As d2ada in whole frames: by the positive ratios of a frame's best regions of each class, then by mean entropy."""
     settings, some = ask.config.d2ada, _candidates(ask)
     found, frames = Compared.of(ask, some), int(some.frame.max()) + 1
-    novelty = _of_frames(found, some.frame, frames)
+    novelty = _of_frames(found, some.frame.astype(np.int64), frames)
     entropy = np.bincount(some.frame, weights=ask.pool.table.score(ENTROPY)[some.rows]) / np.bincount(some.frame)
     money = int(density_share(ask.history.rounds + 1, settings.alpha, settings.beta) * some.limit)
     first = affordable_of(np.argsort(-novelty, kind="stable"), frame_costs(some), money)
@@ -113,7 +113,7 @@ def _of_frames(found: Compared, frame: Int64, frames: int) -> Float64:
     classes = len(found.weight)
     place = place_in_class(-found.ratio, frame * classes + found.category)
     gain = np.where(place < REGIONS_OF_FRAME, np.maximum(found.ratio, 0), 0) * found.weight[found.category]
-    return np.bincount(frame, weights=gain, minlength=frames)
+    return np.asarray(np.bincount(frame, weights=gain, minlength=frames), np.float64)
 
 
 _SHARED = ("points", "regions", "seconds")  # whose units cost something each

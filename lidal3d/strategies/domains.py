@@ -50,6 +50,12 @@ def known_rows(pool: UnitPool) -> Int64:
 
 def refuse_other_model(name: str, source: UnitPool, pool: UnitPool) -> None:
     """Raise UsageError where a source can't be compared with the pool."""
+    for fact, mine in pool.table.metadata.items():
+        other = source.table.metadata.get(fact, mine)
+        if fact in ("model", "classes") and other != mine:
+            raise UsageError(
+                f"strategy '{name}': the source was scored with {fact} {other}, the drive with {mine}; score both with the same model"
+            )
     for what in ("features", "probabilities"):
         ours, theirs = getattr(pool, what), getattr(source, what)
         if theirs is None:
