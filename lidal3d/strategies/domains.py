@@ -77,7 +77,7 @@ def _domain(ask: Ask, pool: UnitPool, rows: Int64, target: Int64) -> Domain:
     category = pool.probability_rows[rows].argmax(axis=1).astype(np.int64)
     range_m = table.score("range_m")[rows] if settings.range_strata else None
     return Domain(
-        features=pool.feature_rows[rows],
+        features=pool.feature_rows if len(rows) == len(pool) else pool.feature_rows[rows],
         category=category,
         fold=fold_numbers(
             scene, frame, of.scene[target].astype(np.int64), of.frame[target].astype(np.int64), settings.folds
