@@ -175,7 +175,7 @@ def _write_results(
     experiment: ExperimentConfig, world: World, out: Path, rows: tuple[Measured, ...]
 ) -> ExperimentResult:
     warnings = warnings_of(experiment, world)
-    table = table_text(experiment.name, rows, warnings, training_notes(experiment))
+    table = table_text(experiment.name, rows, warnings, training_notes(experiment, out))
     for seed in experiment.seeds:
         for row in experiment.strategies:
             copied = out / "ledgers" / f"{row}_seed-{seed}.jsonl"
