@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training on a source's labels beside the target's: a fixed share of the sweeps, however few the target's labels are."""
+"""Training on a source's labels beside the target's: a fixed share of the sweeps, however few the target's labels are.
+
+The loss of a step is a mean over its labelled points: with one sweep a step and without `train.context_m` the share is also
+that of the loss. Where a step is filled from several sweeps, a source's, labelled all over, outweighs the others.
+"""
 
 from __future__ import annotations
 
