@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -221,11 +222,13 @@ def test_scores_without_what_is_needed(lidal3d, given, tmp_path, strategy, lacks
     assert not (tmp_path / "queue").exists()
 
 
-def test_model_or_predictions_but_not_both(lidal3d, given, tmp_path):
+def test_exactly_one_of_what_a_drive_is_scored_with(lidal3d, given, tmp_path):
     score = ("score", given / "drive", "-o", tmp_path / "out", *FAST)
-    line = lidal3d.fault(*score, "-p", given / "predictions", "-m", given / "model", code=2)
-    assert "--predictions or --model: both are given" in line
-    assert "--predictions or --model: neither is given" in lidal3d.fault(*score, code=2)
+    options = {"--predictions": given / "predictions", "--model": given / "model", "--boxes": given / "boxes"}
+    assert "--predictions, --model or --boxes: none is given" in lidal3d.fault(*score, code=2)
+    for names in (*itertools.combinations(options, 2), tuple(options)):
+        line = lidal3d.fault(*score, *(part for name in names for part in (name, options[name])), code=2)
+        assert f"--predictions, --model or --boxes: {' and '.join(names)} are given; give the one" in line
     line = lidal3d.fault(*score, "-m", given / "model", "--device", "nonsense", code=2)
     assert "--device nonsense" in line
     assert not (tmp_path / "out").exists()
