@@ -22,7 +22,6 @@ from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
-from lidal3d.select.active import in_order
 from lidal3d.select.boxes import BoxUnits, without_pseudo
 from lidal3d.select.history import history_of
 from lidal3d.select.manifest import Manifest, read_manifest, refuse_foreign_folder, write_manifest
@@ -274,7 +273,7 @@ def partition_of(units: UnitsConfig) -> Partition:
 
 def partition_of_table(table: ScoreTable, units: UnitsConfig) -> Partition | FramePartition:
     """What cuts sweeps into the units of a table: its boxes, or what its settings say."""
-    return partition_of(units) if table.boxes is None else BoxUnits.of_table(in_order(table))
+    return partition_of(units) if table.boxes is None else BoxUnits.of_table(table)
 
 
 def answers_of(
