@@ -94,6 +94,8 @@ def _claim(experiment: ExperimentConfig, out: Path) -> None:
     """Note what the folder is for, or refuse a folder that is for something else."""
     mark = fingerprint(experiment.model_dump(mode="json"))
     path = out / RUN_FILE
+    for folder in [out, *(path for path in out.rglob("*") if path.is_dir())]:
+        remove_abandoned(folder)
     if path.is_file():
         if _recorded(path).get("experiment") != mark:
             raise DataError(f"{out}: holds an experiment with other settings; choose another --out, or remove it")
@@ -101,7 +103,6 @@ def _claim(experiment: ExperimentConfig, out: Path) -> None:
         raise DataError(f"{out}: is not empty and holds no experiment; choose another --out")
     else:
         write_json(path, {"experiment": mark})
-    remove_abandoned(out)
     if not (out / "config.yaml").is_file():
         experiment.write(out / "config.yaml")
 
@@ -174,13 +175,12 @@ def _write_results(
     experiment: ExperimentConfig, world: World, out: Path, rows: tuple[Measured, ...]
 ) -> ExperimentResult:
     warnings = warnings_of(experiment, world)
-    table = table_text(experiment.name, rows, warnings, training_notes(experiment))
+    table = table_text(experiment.name, rows, warnings, training_notes(experiment, out))
     for seed in experiment.seeds:
         for row in experiment.strategies:
             copied = out / "ledgers" / f"{row}_seed-{seed}.jsonl"
             with replacing(copied) as temporary:
                 shutil.copyfile(seed_folder(out, seed) / row / "ledger.jsonl", temporary)
-    remove_abandoned(out / "ledgers")
     write_text(out / "metrics_full.csv", full_csv(rows))
     write_text(out / "curves.svg", curves_svg(experiment.name, rows, warnings))
     write_text(out / "table.txt", table + "\n")

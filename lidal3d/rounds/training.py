@@ -76,14 +76,15 @@ def train_model(
 ) -> None:
     """Train where there is no model yet, from the weights of the model in `start` or from fresh ones."""
     from lidal3d.learn.model import load_model
-    from lidal3d.learn.train import train
+    from lidal3d.learn.train import architecture_for, train
 
     remove_abandoned(folder)
     if (folder / MODEL_FILE).is_file():
         return
     # Neither row nor stage is in it: with the same labels two strategies get the same model.
     settings = config.model_copy(update={"seed": derived_seed("train", link.seed, number)})
-    initial = None if start is None else load_model(start, world.classes.classes)
+    architecture = architecture_for(world.classes, settings)
+    initial = None if start is None else load_model(start, world.classes.classes, architecture)
     # A checkpoint goes on where a kill cut a long training off; short ones start again.
     kept = folder if settings.checkpoint_every else None
     train(frames, world.classes, settings, _remembered(labels), initial, device=link.device, folder=kept).save(folder)
