@@ -57,7 +57,7 @@ class Selection:
     Attributes:
         picks: rank 1 first.
         strategy: its name ("lidal", "lidal pseudo").
-        currency: what the budget counts: points, regions, frames or seconds.
+        currency: what the budget counts: points, regions, boxes, frames or seconds.
         budget, used: in that currency; used never exceeds budget; what is left is budget − used.
     """
 
