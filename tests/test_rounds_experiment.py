@@ -194,3 +194,19 @@ def test_warm_start_noise_and_initial_units(whole, tmp_path):
     records = Ledger.open(tmp_path / "out" / "seed-3" / "entropy" / "ledger.jsonl").records
     assert {r.kind for r in records} == {"grid"}
     assert 0.08 < result.rows[0].labelled_fraction <= 0.1
+
+
+def test_carried_labels_are_counted_as_labels_that_nobody_gave(tmp_path: Path) -> None:
+    carry = {"carry": {"half_window": 2, "radius_m": 0.3}, "train": {"context_m": 1.0}}
+    rows = {"own": {"strategy": "random"}, "carried": {"strategy": "random", "config": carry}}
+    result = run_experiment(tiny(strategies=rows, rounds=1, full_supervision=False), tmp_path / "out")
+    found = {(row.strategy, row.round): row for row in result.rows}
+    own, carried = found["own", 1], found["carried", 1]
+    counts = json.loads((tmp_path / "out/seed-3/carried/round-1/carried.json").read_text())
+    # The strategies draw alike, so the people's labels are the same and all that differs is what was made of them.
+    assert own.labelled_points == carried.labelled_points
+    assert (own.carried_points, own.pseudo_fraction) == (0, 0.0)
+    assert carried.carried_points == counts["points"] > carried.labelled_points
+    assert counts["points"] * 0.9 < counts["right"] <= counts["points"]
+    assert carried.pseudo_fraction == pytest.approx(counts["points"] / carried.pool_points)
+    assert not list((tmp_path / "out").rglob("carried/round-1/carried/"))

@@ -39,10 +39,11 @@ def training_frames(labels: CountedLabels, world: World, config: TrainConfig, sa
     """The frames with labels; with sampling "points" each as often as its share of the labelled points asks for.
 
     The loss of a step is a mean over its labelled points. Where whole frames and frames with one small region are
-    drawn alike, a region's points weigh a hundred times those of a frame, and the whole frames are hardly seen.
+    drawn alike, a region's points weigh a hundred times those of a frame, and the whole frames are hardly seen. Not so
+    with `context_m`: there a step is filled with labels of as many frames as it takes, and each is drawn as often.
     """
     frames = labels.frames(world.train_by_id)
-    if sampling == "frames":
+    if sampling == "frames" or config.context_m:
         return frames
     points = np.array([labels.points(frame) for frame in frames], np.float64)
     times = np.maximum(1, np.rint(points / points.sum() * config.steps * config.batch)).astype(int)
