@@ -107,6 +107,25 @@ def test_only_what_is_needed_is_made(lidal3d, given, tmp_path):
     lidal3d.fine("select", tmp_path / "a", "-o", tmp_path / "queue", "-b", "5:frames", "--strategy", "cdal")
 
 
+def test_empty_and_unreadable_sweeps_have_no_units_for_any_strategy(lidal3d, given, tmp_path):
+    drive = tmp_path / "drive"
+    shutil.copytree(given / "drive", drive)
+    for index in (1, 2):
+        (drive / "sequences" / "00" / "velodyne" / f"{index:06d}.bin").write_bytes(b"" if index == 1 else b"half")
+        (drive / "sequences" / "00" / "labels" / f"{index:06d}.label").write_bytes(b"")
+    for index in range(3):  # nothing of this scene can be read
+        (drive / "sequences" / "01" / "velodyne" / f"{index:06d}.bin").write_bytes(b"half")
+    ran = lidal3d("score", drive, "-m", given / "model", "-o", tmp_path / "out", *SETTINGS, "--keep-going",
+                  "--strategy", "all", "--strategy", "true_loss")  # fmt: skip
+    assert (ran.code, ran.err) == (1, "")
+    assert "4 frames could not be read" in ran.out
+    pool = read_pool(tmp_path / "out")
+    frames = {(pool.table.scenes[s], int(f)) for s, f in zip(pool.table.scene, pool.table.frame, strict=True)}
+    assert frames == {("00", f) for f in (0, *range(3, FRAMES))}
+    assert len(pool.feature_rows) == len(pool.probability_rows) == len(pool)
+    lidal3d.fine("select", tmp_path / "out", "-o", tmp_path / "queue", "-b", "20%", "--strategy", "badge")
+
+
 def test_a_seed_decides_what_chance_does(lidal3d, scored, tmp_path):
     chosen = []
     for seed in (0, 0, 1):
