@@ -97,6 +97,26 @@ class SelectConfig(Settings):
         return {"supervoxels": 2.0, "box": 1.0}.get(kind, 5.0)
 
 
+class D2adaConfig(Settings):
+    """Strategies d2ada, d2ada_density and d2ada_frames: what the target has and the source lacks, then uncertainty."""
+
+    rule: Literal["default", "paper"] = Field(
+        "default",
+        description="default: held-out densities of few dimensions; paper: the estimator of the released code",
+    )
+    alpha: float = Field(1.0, ge=0, description="share of the first round's budget that goes by density; at most 1")
+    beta: float = Field(1.0, ge=0, description="the share is divided by 2^beta every further round")
+    dimensions: int = Field(32, ge=1, le=64, description="default: principal components of the features")
+    components: int = Field(8, ge=1, le=64, description="default: Gaussians a class at most; BIC chooses how many")
+    folds: int = Field(5, ge=2, description="default: scenes are dealt into so many folds, each held out in turn")
+    place_m: float = Field(
+        1.0, ge=0, description="default: of the units of a class in a cell of this edge one counts; 0: all do"
+    )
+    range_strata: bool = Field(
+        False, description="default: standardise features apart for up to 10, 20, 40 m and beyond"
+    )
+
+
 class PseudoConfig(Settings):
     """Pseudo-labels: regions that every view agrees on."""
 
@@ -170,6 +190,7 @@ class Config(Settings):
     interframe: InterframeConfig = InterframeConfig()
     boxes: BoxesConfig = BoxesConfig()
     select: SelectConfig = SelectConfig()
+    d2ada: D2adaConfig = D2adaConfig()
     pseudo: PseudoConfig = PseudoConfig()
     carry: CarryConfig = CarryConfig()
     train: TrainConfig = TrainConfig()
@@ -212,6 +233,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "units": {"kind": "kmeans"},
         "interframe": {"window": "index"},
         "select": {"score": "divergence_paper", "rule": "paper", "earlier_rounds": False, "min_points": 1},
+        "d2ada": {"rule": "paper"},
         "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,
                    "max_entropy": 1e9, "min_confidence": 0, "max_class_share": 1, "weight": 1},
         "train": {"width": 1.0, "blocks": 2, "voxel_m": 0.05, "steps": 20000, "batch": 5, "learning_rate": 1e-3,

@@ -241,6 +241,25 @@ def test_scores_without_what_is_needed(lidal3d, given, tmp_path, strategy, lacks
     assert not (tmp_path / "queue").exists()
 
 
+def test_a_source_is_compared_with(lidal3d, scored, tmp_path):
+    select = ("select", scored, "--budget", "20%", "--set", "select.min_points=1")
+    lidal3d.fine(*select, "-o", tmp_path / "q", "--strategy", "d2ada", "--source", scored)
+    picks, source = picks_in(tmp_path / "q"), json.loads((tmp_path / "q" / "summary.json").read_text())["source"]
+    assert all("commoner here than in the source" in pick["reason"] for pick in picks)
+    assert source["source_scores"] == str(scored.resolve())
+    # A second round leaves half of the budget to entropy.
+    lidal3d.fine(*select, "-o", tmp_path / "q2", "--strategy", "d2ada", "--source", scored, "--earlier", tmp_path / "q")
+    assert (
+        0
+        < sum("commoner here" in pick["reason"] for pick in picks_in(tmp_path / "q2"))
+        < len(picks_in(tmp_path / "q2"))
+    )
+    line = lidal3d.fault(*select, "-o", tmp_path / "no", "--strategy", "d2ada", code=2)
+    assert "needs labelled units to compare with; say what is labelled (--earlier, --labelled), or give" in line
+    line = lidal3d.fault(*select, "-o", tmp_path / "no", "--strategy", "badge", "--source", scored, code=2)
+    assert "'badge' compares with no source; drop --source" in line
+
+
 def test_exactly_one_of_what_a_drive_is_scored_with(lidal3d, given, tmp_path):
     score = ("score", given / "drive", "-o", tmp_path / "out", *FAST)
     options = {"--predictions": given / "predictions", "--model": given / "model", "--boxes": given / "boxes"}

@@ -172,6 +172,10 @@ def select(
             metavar="SCENE/FRAME", help="A frame that is labelled already, or 'existing' for all with a label file."
         ),
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Scores of a labelled drive by the same model, to compare with (d2ada)."),
+    ] = None,
     workers: Workers = 1,
     keep_going: KeepGoing = False,
     preset: Annotated[
@@ -198,6 +202,7 @@ def select(
             scores, out, chosen, earlier or (), drive, predictions,
             labelled_frames=labelled_frames(labelled or (), scores, drive, layout), layout=layout,
             keep_going=keep_going, workers=workers, start=bar.start, tick=bar.tick, strategy=strategy,
+            source_scores=source,
         )  # fmt: skip
     picked, pseudo = outcome.selection, outcome.pseudo
     frames, left = len({(pick.key.scene, pick.key.frame) for pick in picked.picks}), picked.budget - picked.used

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lidal3d.rounds.config import ExperimentConfig
+from lidal3d.rounds.config import ExperimentConfig, SourceSettings
 from lidal3d.rounds.frame_split import nearest_s
 from lidal3d.rounds.links import STAGES_FILE, round_folder
 from lidal3d.rounds.world import World
@@ -33,9 +33,18 @@ def same_scene(gap_s: float) -> str:
     )
 
 
+def source_note(source: SourceSettings) -> str:
+    """What the source costs and weighs."""
+    return (
+        f"All labels of the source are trained on in every round, {100 * source.share:g} % of the sweeps once there are "
+        "labels of the target. They are free, and not in 'labelled'; pool and mIoU are the target's."
+    )
+
+
 def training_notes(experiment: ExperimentConfig, out: Path) -> list[str]:
-    """How the rows in stages were trained, which take more steps a round than the others; read from `out`."""
-    return [_note(experiment, out, row) for row in experiment.strategies if _in_stages(experiment, row)]
+    """What all rows are trained on beside the target's labels, and how those in stages were; read from `out`."""
+    shared = [] if experiment.world.source is None else [source_note(experiment.world.source)]
+    return shared + [_note(experiment, out, row) for row in experiment.strategies if _in_stages(experiment, row)]
 
 
 def _in_stages(experiment: ExperimentConfig, row: str) -> bool:

@@ -126,6 +126,7 @@ def history_of_records(records: Sequence[Record], kind: str) -> History:
         tuple(map(_pick, units)),
         tuple(map(_pick, pseudo)),
         frozenset((record.scene, record.frame) for record in frames),
+        max((record.round for record in records), default=0),
     )
 
 

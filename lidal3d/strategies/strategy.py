@@ -27,6 +27,7 @@ HOW_TO_GET = {
     "members": "give --model with --set predict.views=8, or predict again with --set predict.members=true",
     "labels": "this is an upper reference for drives whose labels are at hand",
     "poses": "give the drive poses: neighbouring frames are compared",
+    "source": "say what is labelled (--earlier, --labelled), or give the scores of a labelled drive as --source",
 }
 # … and for boxes, of which all is scored that can be.
 OF_BOXES = {
@@ -47,6 +48,7 @@ class Ask:
         frame_facts: (scene, frame index) -> (frame name, timestamp in ns).
         history: earlier rounds.
         rng: the only source of chance.
+        source: units of a labelled drive that aren't chosen from, in order, or None.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Ask:
     frame_facts: FrameFacts
     history: History
     rng: np.random.Generator
+    source: UnitPool | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Strategy:
         paper: where it is from, or "this package".
         asks: what it asks for, in half a sentence.
         rule: Ask -> Selection.
-        needs: of features, probabilities, members, labels, poses: what its scores are made from.
+        needs: of features, probabilities, members, labels, poses: what its scores are made from; and source: units
+            that are labelled, in the pool or as a pool of their own.
         columns: the score columns it reads.
         kinds: the kinds of unit it is for; None for all.
         currencies: the budgets it can be given.
@@ -84,7 +88,13 @@ class Strategy:
     pseudo: Callable[[Ask, Selection], Selection] | None = None
 
     def choose(
-        self, pool: UnitPool, config: Config, frame_facts: FrameFacts, history: History, rng: np.random.Generator
+        self,
+        pool: UnitPool,
+        config: Config,
+        frame_facts: FrameFacts,
+        history: History,
+        rng: np.random.Generator,
+        source: UnitPool | None = None,
     ) -> tuple[Selection, Selection]:
         """What people are asked, and what is pseudo-labelled (empty where the strategy has no pseudo-labels).
 
@@ -94,6 +104,7 @@ class Strategy:
             frame_facts: (scene, frame index) -> (frame name, timestamp in ns).
             history: what was labelled is never chosen again.
             rng: drawn from where the strategy has chance in it.
+            source: units of a labelled drive, scored by the same model, for strategies that need a source.
 
         Raises:
             UsageError: the pool lacks what the strategy needs, or the budget makes no sense or exceeds the pool.
@@ -102,7 +113,7 @@ class Strategy:
         ordered = pool.in_order()
         self.refuse_missing(ordered)
         self.refuse_currency(config.select.budget)
-        ask = Ask(self.name, ordered, config, frame_facts, history, rng)
+        ask = Ask(self.name, ordered, config, frame_facts, history, rng, None if source is None else source.in_order())
         selection = replace(self.rule(ask), strategy=self.name)
         pseudo = self.pseudo(ask, selection) if self.pseudo else nothing()
         return selection, replace(pseudo, strategy=f"{self.name} pseudo")
