@@ -24,7 +24,7 @@ PHASES = {
     "evaluating full supervision": "seed-3/full/evaluation.json",
     "beginning a ledger": "seed-3/entropy/ledger.jsonl",
     "guessing": "seed-3/gist/round-1/scores/guesses/00/000002.npz",
-    "scoring": "seed-3/gist/round-1/scores/00.parquet",
+    "scoring": "seed-3/gist/round-1/scores/parts/00/000000-000003.arrow",
     "choosing": "seed-3/gist/round-1/queue",
     "appending to a ledger": "seed-3/gist/ledger.jsonl.head",
     "training a round": "seed-3/entropy/round-1/checkpoint.safetensors",

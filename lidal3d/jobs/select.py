@@ -22,6 +22,7 @@ from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
+from lidal3d.select.boxes import BoxUnits, without_pseudo
 from lidal3d.select.history import history_of
 from lidal3d.select.manifest import Manifest, read_manifest, refuse_foreign_folder, write_manifest
 from lidal3d.select.members import (
@@ -37,7 +38,7 @@ from lidal3d.select.members import (
 from lidal3d.select.selection import Selection
 from lidal3d.strategies import Strategy, UnitPool, strategy_named
 from lidal3d.strategies.lidal import LIDAL
-from lidal3d.units.base import Partition
+from lidal3d.units.base import FramePartition, Partition
 
 SOURCE_FILE = "source.yaml"
 EXISTING = "existing"  # in place of a frame's name: all frames with a label file
@@ -145,7 +146,7 @@ def select_from_scenes(
     workers: int = 1,
     start: Callable[[int], None] = lambda frames: None,
     tick: Callable[[], None] = lambda: None,
-    partition: Partition | None = None,
+    partition: Partition | FramePartition | None = None,
     strategy: Strategy = LIDAL,
     labelled_pool: UnitPool | None = None,
 ) -> SelectOutcome:
@@ -156,7 +157,7 @@ def select_from_scenes(
         partition: what cut the sweeps when they were scored; None makes it from the table's settings.
         labelled_pool: scored units of a labelled drive to compare with.
     """
-    config = config.model_copy(update={"units": units_of(pool.table, config)})
+    config = without_pseudo(config.model_copy(update={"units": units_of(pool.table, config)}), pool.table.kind)
     by_id = {scene.id: scene for scene in scenes}
     history = history_of(
         [(manifest.selection, manifest.pseudo) for manifest in earlier], frame_indices(by_id, labelled_frames)
@@ -168,8 +169,9 @@ def select_from_scenes(
     if pseudo.picks and predictions is None:
         raise UsageError("pseudo-labels need the predictions; give --predictions, or set pseudo.budget=0")
     tasks = frame_tasks(
-        selection, pseudo, by_id, partition or partition_of(config.units), predictions, config.pseudo, keep_going
-    )
+        selection, pseudo, by_id, partition or partition_of_table(pool.table, config.units), predictions, config.pseudo,
+        keep_going,
+    )  # fmt: skip
     start(len(tasks))
     answers = answers_of(tasks, workers, tick)
     failed = tuple(
@@ -282,6 +284,11 @@ def partition_of(units: UnitsConfig) -> Partition:
     from lidal3d.units import make_partition
 
     return make_partition(units)
+
+
+def partition_of_table(table: ScoreTable, units: UnitsConfig) -> Partition | FramePartition:
+    """What cuts sweeps into the units of a table: its boxes, or what its settings say."""
+    return partition_of(units) if table.boxes is None else BoxUnits.of_table(table)
 
 
 def answers_of(

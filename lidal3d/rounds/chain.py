@@ -131,6 +131,7 @@ def _train_on(
 ) -> None:
     """Train on a ledger's labels and on those carried from them, in one go; carried labels go when it is done."""
     if (folder / MODEL_FILE).is_file():
+        shutil.rmtree(folder / CARRIED, ignore_errors=True)
         return
     source: LedgerLabels | CarriedLabels = labels
     if config.carry.half_window:

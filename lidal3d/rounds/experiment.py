@@ -74,7 +74,10 @@ def run_experiment(
         _refuse_stages(experiment, row)
     _claim(experiment, out)
     source = experiment.world.source
-    for settings, folder in ((experiment.world.simulate, WORLD_FOLDER), (source and source.simulate, SOURCE_FOLDER)):
+    for settings, folder in (
+        (experiment.world.simulate, WORLD_FOLDER),
+        (None if source is None else source.simulate, SOURCE_FOLDER),
+    ):
         if settings is not None:
             note("simulating")
             _simulate(settings, out / folder, workers)
@@ -90,6 +93,11 @@ def _refuse_stages(experiment: ExperimentConfig, row: str) -> None:
     if kind != "single" and experiment.world.source is not None:
         raise UsageError(
             f"row '{row}': training '{kind}' can't mix in a source's labels; take single, or no world.source"
+        )
+    if kind != "single" and experiment.settings_of(row).carry.half_window:
+        raise UsageError(
+            f"row '{row}': training '{kind}' can't tell carried labels from those it sets aside; take single, or "
+            "carry.half_window=0"
         )
     if kind != "single" and strategy.pseudo is None:
         raise UsageError(

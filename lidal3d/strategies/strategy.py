@@ -17,6 +17,7 @@ from lidal3d.select.history import History
 from lidal3d.select.pseudo import nothing
 from lidal3d.select.selection import Selection
 from lidal3d.strategies.pool import UnitPool
+from lidal3d.units.boxes import KIND
 
 OURS = "this package"
 
@@ -27,6 +28,12 @@ HOW_TO_GET = {
     "labels": "this is an upper reference for drives whose labels are at hand",
     "poses": "give the drive poses: neighbouring frames are compared",
     "source": "say what is labelled (--earlier, --labelled), or give the scores of a labelled drive as --source",
+}
+# … and for boxes, of which all is scored that can be.
+OF_BOXES = {
+    "features": "write them for every box and score again",
+    "probabilities": "score the boxes again",
+    "columns": "boxes have none; take another of `lidal3d strategies`",
 }
 
 
@@ -113,12 +120,15 @@ class Strategy:
 
     def refuse_missing(self, pool: UnitPool) -> None:
         """Raise UsageError for what the pool lacks, with how to make it."""
-        for name in ("features", "probabilities"):
-            if name in self.needs and getattr(pool, name) is None:
-                raise UsageError(f"strategy '{self.name}' needs {name} of the units; {self._how()}")
+        boxes = pool.table.kind == KIND
         missing = [column for column in self.columns if column not in pool.table.scores]
         if missing:
-            raise UsageError(f"strategy '{self.name}' needs the score column '{missing[0]}'; {self._how()}")
+            how = OF_BOXES["columns"] if boxes else self._how()
+            raise UsageError(f"strategy '{self.name}' needs the score column '{missing[0]}'; {how}")
+        for name in ("features", "probabilities"):
+            if name in self.needs and getattr(pool, name) is None:
+                how = OF_BOXES[name] if boxes else self._how()
+                raise UsageError(f"strategy '{self.name}' needs {name} of the units; {how}")
         if self.kinds is not None and pool.table.kind not in self.kinds:
             raise UsageError(
                 f"strategy '{self.name}' is for {', '.join(sorted(self.kinds))}, not for units of kind "
