@@ -198,7 +198,7 @@ def queue(lidal3d, tmp_path) -> Queue:  # type: ignore[no-untyped-def]
     write_predictions(tmp_path / "predictions", street(5))
     lidal3d.fine("score", made.drive, "-p", tmp_path / "predictions", "-o", tmp_path / "scores", *FAST)
     lidal3d.fine("select", tmp_path / "scores", "-b", "10%", "-o", made.queue)
-    lidal3d.fine("export", made.queue, "--to", "point_labeler", "-o", made.answers)
+    lidal3d.fine("export", made.queue, "-f", "point_labeler", "-o", made.answers)
     made.label_all()
     return made
 
