@@ -54,13 +54,24 @@ class InterframeConfig(Settings):
     min_matches: int = Field(1, ge=1, description="a point with fewer matches is unknown, not certain")
 
 
+class BoxesConfig(Settings):
+    """How the boxes of neighbouring frames are compared (with score --boxes)."""
+
+    match_m: float = Field(
+        2.0, gt=0, description="a neighbour frame's nearest box counts up to this distance of centres"
+    )
+    view_m: float = Field(50.0, gt=0, description="a place further from the sensor counts as out of its view")
+
+
 class SelectConfig(Settings):
     """Greedy selection under a budget, with redundancy removal."""
 
-    budget: str = Field("1%", description="1%, 50000:points, 20:regions, 10:frames or 3600:seconds")
+    budget: str = Field("1%", description="1%, 50000:points, 20:regions, 20:boxes, 10:frames or 3600:seconds")
     score: str = Field("lidal", description="score column to rank by; lidal = divergence with unknown points imputed")
     min_distance_m: float | None = Field(
-        None, ge=0, description="of two regions closer than this only one is asked; null: 2 for supervoxels, else 5"
+        None,
+        ge=0,
+        description="of two units closer than this only one is asked; null: 2 for supervoxels, 1 for boxes, else 5",
     )
     rule: Literal["default", "paper"] = Field(
         "default", description="default re-tests after swaps and fills the budget; paper is LiDAL's released loop"
@@ -73,11 +84,12 @@ class SelectConfig(Settings):
     def distance_m(self, kind: str) -> float:
         """The least distance between regions of a kind: LiDAL's 5 m suits its regions, which are some 6 m wide.
 
-        Supervoxels are a third as wide; at 5 m they would run out before a budget of 1 % is spent.
+        Supervoxels are a third as wide; at 5 m they would run out before a budget of 1 % is spent. The boxes of one
+        parked object lie within 1 m of each other, and two pedestrians may stand little further apart.
         """
         if self.min_distance_m is not None:
             return self.min_distance_m
-        return 2.0 if kind == "supervoxels" else 5.0
+        return {"supervoxels": 2.0, "box": 1.0}.get(kind, 5.0)
 
 
 class PseudoConfig(Settings):
@@ -139,6 +151,7 @@ class Config(Settings):
 
     units: UnitsConfig = UnitsConfig()
     interframe: InterframeConfig = InterframeConfig()
+    boxes: BoxesConfig = BoxesConfig()
     select: SelectConfig = SelectConfig()
     pseudo: PseudoConfig = PseudoConfig()
     train: TrainConfig = TrainConfig()

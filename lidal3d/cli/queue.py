@@ -24,7 +24,11 @@ from lidal3d.cli.settings import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lidal3d.config import Config
     from lidal3d.jobs.score_folder import ScoreResult
+    from lidal3d.scene.scene import Scene
     from lidal3d.select.selection import Selection
 
 DriveMoved = Annotated[Path | None, typer.Option("--drive", help="Where the drive lies now, if it was moved.")]
@@ -36,8 +40,11 @@ Selected = Annotated[Path, typer.Argument(help="A folder of `lidal3d select`.")]
 
 def score(
     drive: Drive,
-    predictions: Annotated[Path, typer.Option("--predictions", "-p", help="Class probabilities for the drive.")],
     out: Out,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", "-p", help="Class probabilities for the drive.")
+    ] = None,
+    boxes: Annotated[Path | None, typer.Option(help="What a detector found, in place of class probabilities.")] = None,
     workers: Workers = 1,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Only the I-th of N shares; `lidal3d merge` puts them together.")
@@ -52,9 +59,11 @@ def score(
 ) -> None:
     """Score every region by how frames disagree.
 
-    Inter-frame divergence and entropy of each region of a drive. A run that was cut off continues.
+    Inter-frame divergence and entropy of each region of a drive, or of each box of a detector. A run that was cut off
+    continues.
     """
     from lidal3d.cli.progress import progress, say
+    from lidal3d.errors import UsageError
     from lidal3d.jobs.score import score_drive
     from lidal3d.jobs.train import chosen_scenes
     from lidal3d.predictions import PredictionStore
@@ -63,6 +72,11 @@ def score(
     chosen = settings(preset, file, assignments)
     share = _shard(shard)
     scenes = chosen_scenes(open_drive(drive, layout, label_map), scene, drive)
+    if boxes is not None:
+        _score_boxes(scenes, boxes, out, chosen, drive, workers, keep_going, predictions is not None, share)
+        return
+    if predictions is None:
+        raise UsageError("neither --predictions nor --boxes is given; give the one that is to be scored with")
     with progress("scoring", "frames") as bar:
         result = score_drive(
             scenes, PredictionStore.open(predictions), out, chosen, drive, workers, share, keep_going,
@@ -71,6 +85,36 @@ def score(
     if result.table is None:
         say(f"{out}: shard {shard} done; when all are: lidal3d merge {out} … --out scores")
     _say_scored(out, result)
+
+
+def _score_boxes(
+    scenes: Sequence[Scene], boxes: Path, out: Path, chosen: Config, drive: Path, workers: int, keep_going: bool,
+    others: bool, share: tuple[int, int],
+) -> None:  # fmt: skip
+    """`score --boxes`; `others` tells whether something else to score with was given as well."""
+    from lidal3d.cli.progress import count, facts, progress, say
+    from lidal3d.errors import UsageError
+    from lidal3d.jobs.score_boxes import score_boxes
+    from lidal3d.predictions.boxes import BoxStore
+
+    if others:
+        raise UsageError("--boxes and another source are given; give the one that is to be scored with")
+    if share != (1, 1):
+        raise UsageError(f"--shard {share[0]}/{share[1]}: boxes are scored in one run; leave it out, give --workers")
+    with progress("scoring", "frames") as bar:
+        result = score_boxes(
+            scenes, BoxStore.open(boxes), out, chosen, drive, workers, keep_going, start=bar.start, tick=bar.tick
+        )
+    if result.table is not None:
+        table, empty = result.table, int((result.table.points == 0).sum())
+        frames = len({*zip(table.scene.tolist(), table.frame.tolist(), strict=True)})
+        say(facts([
+            ("scored", f"{count(len(table), 'box', 'boxes')} in {count(frames, 'frame')}, {table.points.sum():,} points in them"),
+            ("without a point", f"{empty:,}"),
+            ("scores", str(out)),
+            ("next", f"lidal3d select {out} --set select.score=entropy --budget 20:boxes --out queue"),
+        ]))  # fmt: skip
+    _say_failed(out, result)
 
 
 def merge(
@@ -92,7 +136,7 @@ def select(
             "--budget",
             "-b",
             metavar="AMOUNT",
-            help="1%, 50000:points, 20:regions, 10:frames or 3600:seconds (select.budget).",
+            help="1%, 50000:points, 20:regions, 20:boxes, 10:frames or 3600:seconds (select.budget).",
         ),
     ] = None,
     earlier: Annotated[
@@ -139,7 +183,7 @@ def select(
         ("to label", f"{_extent(picked)} in {count(frames, 'frame')}"),
         ("budget", f"{picked.budget:,.0f} {picked.currency}, used {picked.used:,.0f}, left {left:,.0f}"),
         ("pseudo-labelled", _extent(pseudo)),
-        ("left out as near", f"{count(near, 'region')} (select.min_distance_m)"),
+        ("left out as near", f"{count(near, 'unit')} (select.min_distance_m)"),
         ("first", picked.picks[0].reason if picked.picks else "nothing fits the budget"),
         ("manifest", str(out)),
         ("next", f"lidal3d export {out} --format point_labeler --out to_label; lidal3d report {out}"),
@@ -216,7 +260,8 @@ def _extent(selection: Selection) -> str:
     from lidal3d.cli.progress import count
 
     points = sum(pick.points for pick in selection.picks)
-    return f"{count(len(selection.picks), 'region')}, {count(points, 'point')}"
+    units = ("box", "boxes") if any(pick.box is not None for pick in selection.picks) else ("region",)
+    return f"{count(len(selection.picks), *units)}, {count(points, 'point')}"
 
 
 def _say_scored(out: Path, result: ScoreResult) -> None:
@@ -232,6 +277,12 @@ def _say_scored(out: Path, result: ScoreResult) -> None:
             ("scores", str(out)),
             ("next", f"lidal3d select {out} --budget 1% --out queue"),
         ]))  # fmt: skip
+    _say_failed(out, result)
+
+
+def _say_failed(out: Path, result: ScoreResult) -> None:
+    from lidal3d.cli.progress import count, say
+
     if result.failed:
         say(f"{count(len(result.failed), 'frame')} could not be read: {out / 'failed.jsonl'}; mend them and run again")
         raise typer.Exit(1)

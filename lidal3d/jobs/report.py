@@ -152,7 +152,7 @@ def report_facts(
         facts["recorded"] = recorded
     if store is not None:
         facts["model"] = f"{store.model}: {len(store.classes)} classes, {_count(store.views, 'view')}"
-    budget = f"{config.select.budget} by {config.select.score}, {config.select.distance_m(config.units.kind):g} m apart"
+    budget = f"{config.select.budget} by {config.select.score}, {config.select.distance_m(table.kind):g} m apart"
     return {**facts, "units": f"{table.kind}, {len(table):,} scored", "selection": budget,
             "settings": settings_text(config), "created": created, "lidal3d": __version__}  # fmt: skip
 

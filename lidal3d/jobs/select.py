@@ -19,6 +19,7 @@ from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.active import in_order, select_units
+from lidal3d.select.boxes import BoxUnits, without_pseudo
 from lidal3d.select.history import History, history_of
 from lidal3d.select.manifest import Manifest, read_manifest, refuse_foreign_folder, write_manifest
 from lidal3d.select.members import (
@@ -32,7 +33,7 @@ from lidal3d.select.members import (
 )
 from lidal3d.select.pseudo import select_pseudo
 from lidal3d.select.selection import Selection
-from lidal3d.units.base import Partition
+from lidal3d.units.base import FramePartition, Partition
 
 SCORES_FILE = "scores.parquet"
 SOURCE_FILE = "source.yaml"
@@ -117,7 +118,7 @@ def select_from_scenes(
     workers: int = 1,
     start: Callable[[int], None] = lambda frames: None,
     tick: Callable[[], None] = lambda: None,
-    partition: Partition | None = None,
+    partition: Partition | FramePartition | None = None,
 ) -> SelectOutcome:
     """`select_job` on what is open already; arguments and errors as there.
 
@@ -126,7 +127,7 @@ def select_from_scenes(
         partition: what cut the sweeps when they were scored; None makes it from the table's settings.
     """
     table = in_order(table)
-    config = config.model_copy(update={"units": units_of(table, config)})
+    config = without_pseudo(config.model_copy(update={"units": units_of(table, config)}), table.kind)
     by_id = {scene.id: scene for scene in scenes}
     history = history_of(
         [(manifest.selection, manifest.pseudo) for manifest in earlier], frame_indices(by_id, labelled_frames)
@@ -135,8 +136,9 @@ def select_from_scenes(
     if pseudo.picks and predictions is None:
         raise UsageError("pseudo-labels need the predictions; give --predictions, or set pseudo.budget=0")
     tasks = frame_tasks(
-        selection, pseudo, by_id, partition or partition_of(config.units), predictions, config.pseudo, keep_going
-    )
+        selection, pseudo, by_id, partition or partition_of_table(table, config.units), predictions, config.pseudo,
+        keep_going,
+    )  # fmt: skip
     start(len(tasks))
     answers = answers_of(tasks, workers, tick)
     failed = tuple(
@@ -261,6 +263,11 @@ def partition_of(units: UnitsConfig) -> Partition:
     from lidal3d.units import make_partition
 
     return make_partition(units)
+
+
+def partition_of_table(table: ScoreTable, units: UnitsConfig) -> Partition | FramePartition:
+    """What cuts sweeps into the units of a table in order: its boxes, or what its settings say."""
+    return partition_of(units) if table.boxes is None else BoxUnits.of_table(table)
 
 
 def answers_of(
