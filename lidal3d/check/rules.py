@@ -34,7 +34,6 @@ _ALL = (
     Rule("DRIVE-EMPTY", ERROR, "a drive or a sequence without a single sweep", "copy the sweeps, or remove the folder"),
     Rule("DRIVE-UNREADABLE", ERROR, "the drive cannot be opened", "see the message"),
     Rule("TABLES-UNREADABLE", ERROR, "nuscenes-devkit cannot open the tables", "copy v1.0-* and maps again"),
-    Rule("INFO-MISSING", ERROR, "the info file is missing", "make it with mmdet3d's create_data.py"),
     Rule(
         "INFO-UNREADABLE",
         ERROR,

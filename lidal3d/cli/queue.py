@@ -196,22 +196,25 @@ def select(
 def export(
     selection: Selected,
     out: Out,
-    format: Annotated[str, typer.Option("--format", "-f", help="point_labeler, segments_ai or manifest.")],
+    format: Annotated[str, typer.Option("--format", "-f", help="point_labeler, segments_ai, mmdet3d or manifest.")],
     margin: Annotated[int, typer.Option(help="Frames of context on each side of a picked frame.")] = 5,
     max_frames: Annotated[int, typer.Option(help="The longest window; a longer run of frames is cut.")] = 100,
     cameras: Annotated[bool, typer.Option(help="Copy the camera pictures too.")] = True,
     url_prefix: Annotated[str, typer.Option(help="segments_ai: where the exported files will be reachable.")] = "",
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="mmdet3d: answers of `lidal3d ingest` to put in.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     drive: DriveMoved = None,
     layout: Layout = None,
     label_map: LabelMap = None,
 ) -> None:
-    """Write the queue for a labelling tool."""
+    """Write the queue for a labelling tool, or for training with mmdet3d."""
     from lidal3d.cli.progress import say
     from lidal3d.export.options import ExportOptions
     from lidal3d.jobs.export import export_job
 
-    options = ExportOptions(margin=margin, max_frames=max_frames, cameras=cameras, url_prefix=url_prefix)
+    options = ExportOptions(margin=margin, max_frames=max_frames, cameras=cameras, url_prefix=url_prefix, labels=labels)
     export_job(selection, out, format, drive, options, layout=layout, label_map=label_map, overwrite=overwrite)
     say(
         f"{out}: the manifest"

@@ -18,7 +18,7 @@ import numpy as np
 from lidal3d.errors import DataError
 from lidal3d.scene.labels import IGNORE, LabelMap, load_label_map
 from lidal3d.scene.pose import Float64, from_rotation_translation, inverse, rotation_from_quaternion
-from lidal3d.scene.readers.base import DriveProblem, absolute, unreadable
+from lidal3d.scene.readers.base import DriveProblem, absolute
 from lidal3d.scene.restricted_pickle import loads
 
 Entry = Mapping[str, Any]
@@ -49,7 +49,7 @@ def read_info(path: Path) -> InfoFile:
     try:
         content = loads(path.read_bytes(), str(path))
     except OSError as error:
-        raise unreadable(path, error, "INFO") from None
+        raise DriveProblem(RULE, path, f"cannot read ({error.strerror or error})") from None
     except DataError as error:
         raise DriveProblem(RULE, path, str(error).removeprefix(f"{path}: ")) from None
     metainfo, entries = _parts(content, path)
