@@ -17,45 +17,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
+from mmdet3d_model import Float32, Model, load_model
 
 from lidal3d.errors import DataError, LidalError, UsageError
-from lidal3d.files import replacing, write_text
 from lidal3d.predictions import PredictionStore
+from lidal3d.predictions.boxes import BoxStore, FrameBoxes
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.scene import Frame
 
-Float32 = npt.NDArray[np.float32]
-LOADERS = ("LoadPointsFromFile", "LoadPointsFromMultiSweeps", "LoadAnnotations3D", "PointSegClassMapping")
-
-
-@dataclass(frozen=True)
-class Detections:
-    """B boxes of one sweep: (B, 7) with the centre in the middle, (B, C) scores, (B, D) features or None."""
-
-    boxes: Float32
-    scores: Float32
-    features: Float32 | None
-
-
 # --- arrays ------------------------------------------------------------------------------------------------------
-
-
-def model_points(points: Float32, axes: str, intensity_scale: float, columns: int) -> Float32:
-    """(N, columns) as the model learnt them: its axes, its intensity; columns that a sweep lacks are 0."""
-    out = np.zeros((len(points), columns), dtype=np.float32)
-    x, y, z, intensity = points.T
-    out[:, :3] = np.column_stack([x, y, z] if axes == "xforward" else [-y, x, z])
-    if columns > 3:
-        out[:, 3] = intensity * np.float32(intensity_scale)
-    return out
 
 
 def lidal_boxes(boxes: npt.NDArray[np.floating], axes: str) -> Float32:
@@ -65,6 +41,14 @@ def lidal_boxes(boxes: npt.NDArray[np.floating], axes: str) -> Float32:
         x, y, yaw = y, -x, yaw - np.pi / 2
     yaw = (yaw + np.pi) % (2 * np.pi) - np.pi
     return np.column_stack([x, y, z + height / 2, length, width, height, yaw]).astype(np.float32)
+
+
+def lidal_view(range_m: Any, axes: str) -> tuple[float, float, float, float] | None:
+    """(x_min, y_min, x_max, y_max) in lidar coordinates of a model's (x, y, z, x, y, z) range; None without one."""
+    if range_m is None:
+        return None
+    x0, y0, _, x1, y1, _ = (float(value) for value in range_m)
+    return (x0, y0, x1, y1) if axes == "xforward" else (y0, -x1, y1, -x0)
 
 
 def rows_of(kept: npt.NDArray[np.floating], candidates: npt.NDArray[np.floating]) -> npt.NDArray[np.int64] | None:
@@ -80,141 +64,6 @@ def merged(boxes: Float32, scores: Float32) -> tuple[npt.NDArray[np.int64], Floa
     np.maximum.at(best, group.ravel(), scores)
     order = np.lexsort([first, -best.max(axis=1, initial=0)])
     return first[order], best[order]
-
-
-# --- the model ---------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Model:
-    """An mmdet3d model, ready to predict one sweep at a time."""
-
-    net: Any
-    name: str
-    classes: tuple[str, ...]
-    pipeline: Any
-    columns: int
-    axes: str
-    intensity_scale: float
-    full_scores: bool = True
-
-    def run(self, frame: Frame) -> tuple[Any, int]:
-        """mmdet3d's answer to one sweep, and the sweep's number of points. Raises DataError for an empty sweep."""
-        import torch
-        from mmdet3d.structures import LiDARInstance3DBoxes, LiDARPoints
-        from mmengine.dataset import pseudo_collate
-
-        points = model_points(frame.points(), self.axes, self.intensity_scale, self.columns)
-        if not len(points):
-            raise DataError(f"{frame.scene.source.points_path(frame.index)}: 0 points, at least 1 needed")
-        sample = {"points": LiDARPoints(torch.from_numpy(points), points_dim=self.columns), "box_mode_3d": 0}
-        sample |= {"box_type_3d": LiDARInstance3DBoxes, "timestamp": 0.0, "num_pts_feats": self.columns}
-        with torch.no_grad():
-            return self.net.test_step(pseudo_collate([self.pipeline(sample)]))[0], len(points)
-
-
-def load_model(arguments: argparse.Namespace) -> Model:
-    """Build the config's network and give it its weights. Raises UsageError and DataError in one line."""
-    from mmdet3d.registry import MODELS
-    from mmengine.dataset import Compose
-    from mmengine.registry import init_default_scope
-
-    if (arguments.checkpoint is None) != arguments.random_weights:
-        raise UsageError("give --checkpoint FILE or, to try out the machinery only, --random-weights")
-    config = read_config(arguments.config, arguments.cfg_options)
-    init_default_scope(config.get("default_scope", "mmdet3d"))
-    net = MODELS.build(config.model)
-    name = Path(arguments.config).stem
-    if arguments.random_weights:
-        name, stored = f"{name} (RANDOM WEIGHTS: learnt nothing)", None
-    else:
-        name, stored = f"{name} {arguments.checkpoint.name}", load_weights(net, arguments.checkpoint, arguments.trust)
-    repair_for_cpu(net, arguments.device)
-    steps = config.test_dataloader.dataset.pipeline
-    columns = steps[0].get("use_dim", 4)
-    return Model(
-        net=net.to(arguments.device).eval(),
-        name=name,
-        classes=tuple(stored or class_names(config)),
-        pipeline=Compose([step for step in steps if step["type"].removeprefix("mmdet3d.") not in LOADERS]),
-        columns=columns if isinstance(columns, int) else len(columns),
-        axes=arguments.model_axes,
-        intensity_scale=arguments.intensity_scale,
-    )
-
-
-def read_config(path: str, options: list[str]) -> Any:
-    """The config of a path, or of a name inside mmdet3d's wheel, with KEY=VALUE options put in."""
-    import mmdet3d
-    from mmdet3d.utils import register_all_modules
-    from mmengine.config import Config
-
-    shipped = Path(mmdet3d.__file__).parent / ".mim" / "configs" / path
-    found = next((p for p in (Path(path), shipped) if p.is_file()), None)
-    if found is None:
-        raise UsageError(f"{path}: no such config, neither here nor in {shipped.parents[len(Path(path).parts) - 1]}")
-    register_all_modules()
-    config = Config.fromfile(found)
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise UsageError(f"--cfg-options {option}: write KEY=VALUE, as in model.test_cfg.score_thr=0.05")
-        config.merge_from_dict({key: yaml.safe_load(value)})
-    return config
-
-
-def class_names(config: Any) -> list[str]:
-    """The names that a config gives to its model's classes."""
-    metainfo = config.test_dataloader.dataset.get("metainfo") or {}
-    names = metainfo.get("classes") or config.get("class_names")
-    if not names:
-        raise DataError("the config names no classes (metainfo.classes or class_names)")
-    return list(names)
-
-
-def load_weights(net: Any, path: Path, trust: bool) -> list[str] | None:
-    """Load a checkpoint strictly; returns the class names it holds, if any. Raises DataError."""
-    import torch
-    from mmengine.logging.history_buffer import HistoryBuffer
-
-    # What mmengine's own runner puts beside the weights: its log, as numpy arrays.
-    core = np.core if np.__version__ < "2" else np._core  # type: ignore[attr-defined]
-    dtypes = [type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32")]
-    reconstruct = core.multiarray._reconstruct
-    torch.serialization.add_safe_globals(
-        [HistoryBuffer, reconstruct, core.multiarray.scalar, np.ndarray, np.dtype, *dtypes]
-    )
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=not trust)
-    except Exception as error:  # torch raises whatever the damaged file makes it raise
-        reason = str(error).splitlines()[0][:200]
-        hint = "" if trust else "; if you trust its author, --trust-checkpoint unpickles it, which can run any code"
-        raise DataError(f"{path}: cannot load ({reason}){hint}") from None
-    weights = stored.get("state_dict", stored)
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        raise DataError(f"{path}: weights of another network ({lines[min(1, len(lines) - 1)][:200]})") from None
-    meta = stored.get("meta") or {}
-    return (meta.get("dataset_meta") or {}).get("classes") or meta.get("CLASSES")
-
-
-def repair_for_cpu(net: Any, device: str) -> None:
-    """Make spconv's layers right on a CPU: its one algorithm there, and one thread (it sums wrongly with more)."""
-    if device != "cpu":
-        return
-    import torch
-
-    sparse = [module for module in net.modules() if hasattr(module, "algo") and hasattr(module, "indice_key")]
-    if not sparse:
-        return
-    from spconv.core import ConvAlgo
-
-    for module in sparse:
-        module.algo = ConvAlgo.Native
-    torch.set_num_threads(1)
-    torch.Tensor.cuda = lambda tensor, *_, **__: tensor  # type: ignore[method-assign]  # MinkUNet's voxels ask for it
 
 
 # --- segment -----------------------------------------------------------------------------------------------------
@@ -293,8 +142,12 @@ class Witness:
         return found[0, :, 0].T.cpu().numpy().astype(np.float32)
 
 
-def detect(model: Model, witness: Witness, frame: Frame) -> Detections:
-    """The boxes of one sweep. Raises UsageError when the model answers without boxes in LiDAR coordinates."""
+def detect(model: Model, witness: Witness, frame: Frame) -> tuple[FrameBoxes, bool]:
+    """The boxes of one sweep, and whether their scores are those of every class.
+
+    Raises:
+        UsageError: the model answers without boxes in LiDAR coordinates.
+    """
     from mmdet3d.structures import LiDARInstance3DBoxes
 
     witness.forget()
@@ -302,43 +155,17 @@ def detect(model: Model, witness: Witness, frame: Frame) -> Detections:
     found = answer.get("bboxes_3d")
     if not isinstance(found, LiDARInstance3DBoxes):
         raise UsageError(f"{model.name}: no boxes in LiDAR coordinates in its answer; for a segmentor use `segment`")
-    best, labels = answer.scores_3d.cpu().numpy(), answer.labels_3d.cpu().numpy()
-    full = (
-        witness.scores
-        if witness.scores is not None
-        else witness.sample(witness.heatmaps, found.tensor[:, :2], "nearest")
-    )
+    best, labels, centers = answer.scores_3d.cpu().numpy(), answer.labels_3d.cpu().numpy(), found.tensor[:, :2]
+    every = witness.scores if witness.scores is not None else witness.sample(witness.heatmaps, centers, "nearest")
     scores = np.zeros((len(best), len(model.classes)), dtype=np.float32)
-    if full is not None and full.shape == scores.shape:
-        scores = full.astype(np.float32)
-    elif len(best):
-        model.full_scores = False
+    full = every is not None and every.shape == scores.shape
+    if full:
+        scores = every.astype(np.float32)
     scores[np.arange(len(best)), labels] = best
     boxes = lidal_boxes(found.tensor.cpu().numpy(), model.axes)
     rows, scores = merged(boxes, scores)
-    features = witness.sample(witness.grid, found.tensor[:, :2], "bilinear")
-    return Detections(boxes[rows], scores, None if features is None else features[rows])
-
-
-def write_boxes(root: Path, scene: str, frame: str, found: Detections) -> None:
-    """Save one sweep's boxes."""
-    arrays = {"boxes": found.boxes, "scores": found.scores}
-    if found.features is not None:
-        arrays["features"] = found.features
-    with replacing(root / "boxes" / scene / f"{frame}.npz") as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def write_boxes_header(root: Path, model: Model, settings: str) -> None:
-    """Save boxes.yaml; last, so that a folder with a header is a whole one."""
-    kind = "every class before suppression" if model.full_scores else "best class only, 0 for the others"
-    header = {
-        "format": 1,
-        "classes": list(model.classes),
-        "model": model.name,
-        "thresholds": f"{settings}; scores: {kind}",
-    }
-    write_text(root / "boxes.yaml", yaml.safe_dump(header, sort_keys=False))
+    features = witness.sample(witness.grid, centers, "bilinear")
+    return FrameBoxes(boxes[rows], scores, None if features is None else features[rows]), full or not len(best)
 
 
 # --- the command -------------------------------------------------------------------------------------------------
@@ -366,13 +193,15 @@ def run_detect(arguments: argparse.Namespace) -> str:
     """Write boxes of every sweep; returns what to tell."""
     model = load_model(arguments)
     witness = Witness(model.net)
-    count = boxes = 0
+    store = BoxStore(arguments.out, model.classes, model.name, lidal_view(witness.range, model.axes))
+    count, boxes, full = 0, 0, True
     for frame in frames_of(arguments.drive):
-        found = detect(model, witness, frame)
-        write_boxes(arguments.out, frame.scene.id, frame.name, found)
-        count, boxes = count + 1, boxes + len(found.boxes)
-    write_boxes_header(arguments.out, model, test_settings(model.net))
-    return f"{count} sweeps, {boxes} boxes"
+        found, every = detect(model, witness, frame)
+        store.write(frame.scene.id, frame.name, found.boxes, found.scores, found.features)
+        count, boxes, full = count + 1, boxes + len(found), full and every
+    kind = "every class, before suppression" if full else "best class only, 0 for the others"
+    store.write_header(thresholds=test_settings(model.net), scores=kind)
+    return f"{count} sweeps, {boxes} boxes, scores of {kind}"
 
 
 def test_settings(net: Any) -> str:

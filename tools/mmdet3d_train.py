@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A detector to try the bridge with, where no pretrained weights are at hand: mmdet3d's PointPillars, a short training.
 
-    python tools/mmdet3d_train.py simulate --frames 40 --seed 3 --out sim --boxes sim_boxes    (lidal3d's environment)
+    python tools/mmdet3d_train.py simulate --frames 40 --hz 1 --seed 3 --out sim --boxes sim_boxes    (lidal3d's environment)
     DIR/bin/python tools/mmdet3d_train.py train sim --boxes sim_boxes --steps 300 --out weights.pth     (mmdet3d's)
     python tools/mmdet3d_train.py compare boxes --truth sim_boxes                                       (either)
 
@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
+from scipy.spatial import ConvexHull, cKDTree
 
-from lidal3d.files import replacing, write_text
+from lidal3d.files import replacing
+from lidal3d.predictions.boxes import BoxStore
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.pose import inverse
 
@@ -32,7 +33,7 @@ CONFIG = "pointpillars/pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class.py"
 CLASSES = ("Pedestrian", "Cyclist", "Car")  # the config's order
 MOVERS = {"person": 0, "bicyclist": 1, "motorcyclist": 1, "car": 2}
 STILL = {30: 0, 31: 1, 32: 1, 10: 2}  # raw SemanticKITTI ids
-SQUARE_M = 30.72
+SQUARE_M = 20.48
 FEWEST_POINTS = 10
 Float64 = npt.NDArray[np.float64]
 
@@ -40,24 +41,23 @@ Float64 = npt.NDArray[np.float64]
 # --- simulate ----------------------------------------------------------------------------------------------------
 
 
-def simulate_boxes(frames: int, seed: int, drive_path: Path, boxes_path: Path) -> str:
-    """Write a simulated drive, two sweeps a second, and its boxes; returns what to tell."""
+def simulate_boxes(frames: int, seed: int, hz: float, drive_path: Path, boxes_path: Path) -> str:
+    """Write a simulated drive and its boxes; returns what to tell."""
     from lidal3d.sim import SimConfig, simulate, write_drive
 
-    config = SimConfig(frames=frames, seed=seed, hz=2.0, camera=False)
+    config = SimConfig(frames=frames, seed=seed, hz=hz, camera=False)
     write_drive(config, drive_path)
     drive, count = simulate(config), 0
+    store = BoxStore(boxes_path, CLASSES, "what the simulator put there")
     (scene,) = open_drive(drive_path)
     for frame in scene:
         world_boxes, labels = actor_boxes(drive, frame.index)
         boxes = in_lidar(world_boxes, drive.world_SE3_lidar[frame.index])
         seen = points_inside(frame.points()[:, :3].astype(np.float64), boxes) >= FEWEST_POINTS
         scores = np.eye(len(CLASSES), dtype=np.float32)[labels[seen]]
-        with replacing(boxes_path / "boxes" / scene.id / f"{frame.name}.npz") as path, open(path, "wb") as file:
-            np.savez_compressed(file, boxes=boxes[seen].astype(np.float32), scores=scores)
+        store.write(scene.id, frame.name, boxes[seen], scores)
         count += int(seen.sum())
-    header = {"format": 1, "classes": list(CLASSES), "model": "what the simulator put there"}
-    write_text(boxes_path / "boxes.yaml", yaml.safe_dump(header, sort_keys=False))
+    store.write_header()
     return f"{frames} sweeps, {count} boxes with {FEWEST_POINTS} points or more"
 
 
@@ -91,8 +91,7 @@ def still_boxes(style: str, seed: int, i: int, j: int) -> list[tuple[Float64, in
     for instance in np.unique(mesh.instance[faces]):
         own = faces[mesh.instance[faces] == instance]
         vertices = mesh.vertices[np.unique(mesh.triangles[own])]
-        boxes = [box_along(vertices, angle) for angle in np.radians(np.arange(0, 180))]
-        box = min(boxes, key=lambda b: (b[3] * b[4], b[4]))
+        box = box_along(vertices, snug_yaw(vertices[:, :2]))
         if box[3] < 8.0:  # the last number of a tile is shared by what is too many for it
             found.append((box, STILL[int(mesh.semantic[own[0]])]))
     return found
@@ -105,6 +104,15 @@ def cast_of(style: str, seed: int) -> Any:
     from lidal3d.sim.world import build_town
 
     return Cast.build(build_town(style, seed))
+
+
+def snug_yaw(plan: Float64) -> float:
+    """The heading, to a degree, of the smallest rectangle round places (V, 2), along its longer side."""
+    corners, angles = plan[ConvexHull(plan).vertices], np.radians(np.arange(180))
+    along = corners @ np.stack([np.cos(angles), np.sin(angles)])
+    across = corners @ np.stack([-np.sin(angles), np.cos(angles)])
+    length, width = np.ptp(along, axis=0), np.ptp(across, axis=0)
+    return float(angles[np.lexsort([width, np.round(length * width, 9)])[0]])
 
 
 def box_along(vertices: Float64, yaw: float) -> Float64:
@@ -128,12 +136,11 @@ def in_lidar(boxes: Float64, world_SE3_lidar: Float64) -> Float64:
 def points_inside(points: Float64, boxes: Float64) -> npt.NDArray[np.int64]:
     """(B,) how many points (N, 3) lie in each box, its walls 5 cm out."""
     counts = np.zeros(len(boxes), dtype=np.int64)
-    for k, (x, y, z, length, width, height, yaw) in enumerate(boxes):
-        near = points[np.abs(points[:, :2] - [x, y]).max(axis=1) < length + width] - [x, y, z]
-        along = near[:, 0] * np.cos(yaw) + near[:, 1] * np.sin(yaw)
-        across = near[:, 1] * np.cos(yaw) - near[:, 0] * np.sin(yaw)
-        half = np.array([length, width, height]) / 2 + 0.05
-        counts[k] = (np.abs(np.column_stack([along, across, near[:, 2]])) < half).all(axis=1).sum()
+    near = cKDTree(points).query_ball_point(boxes[:, :3], np.linalg.norm(boxes[:, 3:6], axis=1) / 2 + 0.1)
+    for k, (box, rows) in enumerate(zip(boxes, near, strict=True)):
+        away, c, s = points[rows] - box[:3], np.cos(box[6]), np.sin(box[6])
+        own = np.column_stack([away[:, 0] * c + away[:, 1] * s, away[:, 1] * c - away[:, 0] * s, away[:, 2]])
+        counts[k] = (np.abs(own) < box[3:6] / 2 + 0.05).all(axis=1).sum()
     return counts
 
 
@@ -144,7 +151,7 @@ def train(drive_path: Path, boxes_path: Path, steps: int, batch: int, seed: int,
     """Train PointPillars and save its weights; prints the loss every ten steps and returns what to tell."""
     import torch
     from mmdet3d.registry import MODELS
-    from mmdet3d_predict import read_config
+    from mmdet3d_model import read_config
     from mmengine.registry import init_default_scope
 
     config = read_config(CONFIG, square_options())
@@ -283,6 +290,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("simulate", help="a drive and its boxes")
     making.add_argument("--frames", type=int, default=40)
+    making.add_argument("--hz", type=float, default=10.0, help="sweeps a second")
     making.add_argument("--out", type=Path, required=True, help="the drive")
     making.add_argument("--boxes", type=Path, required=True)
     training = commands.add_parser("train", help="PointPillars on a drive with boxes")
@@ -299,7 +307,7 @@ def main() -> None:
     comparing.add_argument("--distance", type=float, default=1.0, help="metres between centres")
     a = parser.parse_args()
     if a.command == "simulate":
-        print(simulate_boxes(a.frames, a.seed, a.out, a.boxes))
+        print(simulate_boxes(a.frames, a.seed, a.hz, a.out, a.boxes))
     elif a.command == "train":
         print(train(a.drive, a.boxes, a.steps, a.batch, a.seed, a.out))
     else:
