@@ -264,6 +264,7 @@ def test_from_boxes_to_a_queue_a_report_and_exports(given, lidal3d):
     lidal3d.fine("report", queue, "-o", given.folder / "report.html")
     html = (given.folder / "report.html").read_text()
     assert html.count("<article") == 5
+    assert html.count('<polygon class="outline"') == 5
     assert "objectness" in html
     for tool in ("point_labeler", "segments_ai", "manifest"):
         lidal3d.fine("export", queue, "-f", tool, "-o", given.folder / tool)

@@ -97,7 +97,8 @@ def table_of(boxes: np.ndarray, score: np.ndarray, frame: list[int], unit: list[
 def test_units_of_a_table_are_those_that_were_scored():
     rng = np.random.default_rng(5)
     boxes, score = random_boxes(rng, 5), rng.random(5)
-    units = BoxUnits.of_table(table_of(boxes, score, [2, 2, 2, 7, 7], [0, 1, 2, 0, 1]))
+    table = table_of(boxes, score, [2, 2, 2, 7, 7], [0, 1, 2, 0, 1])
+    units = BoxUnits.of_table(table.take(rng.permutation(5)))
     points = rng.uniform(-8, 8, (200, 4)).astype(np.float32)
     np.testing.assert_array_equal(units.at("00", 2)(points), points_in_boxes(points, boxes[:3], score[:3]))
     np.testing.assert_array_equal(partition_at(units, "00", 7)(points), points_in_boxes(points, boxes[3:], score[3:]))

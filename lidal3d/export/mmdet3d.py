@@ -43,7 +43,7 @@ PROTOCOL = 4  # of the pickle; the same bytes whatever Python writes it
 README = """\
 The selected frames as an info file for mmdet3d (1.x), written by lidal3d.
 
-{info}     {frames} frames, {asked} units asked in them
+{info}     frames: {frames}, units asked in them: {asked}
 masks/     uint32 a point: the id of its class, 0 where it has no label. {labels}
 asked/     uint8 a point: 1 where a label is asked
 

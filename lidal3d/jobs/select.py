@@ -266,7 +266,7 @@ def partition_of(units: UnitsConfig) -> Partition:
 
 
 def partition_of_table(table: ScoreTable, units: UnitsConfig) -> Partition | FramePartition:
-    """What cuts sweeps into the units of a table in order: its boxes, or what its settings say."""
+    """What cuts sweeps into the units of a table: its boxes, or what its settings say."""
     return partition_of(units) if table.boxes is None else BoxUnits.of_table(table)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError
-from lidal3d.scores.table import ScoreTable
+from lidal3d.scores.table import ScoreTable, concatenate
 from lidal3d.units.boxes import KIND, FrameBoxUnits
 
 SCORE = "objectness"  # the score column that decides whose a point in several boxes is
@@ -30,7 +30,8 @@ class BoxUnits:
 
     @classmethod
     def of_table(cls, table: ScoreTable) -> BoxUnits:
-        """Those of a table in order. Raises DataError where it holds no boxes, or not all boxes of a frame."""
+        """Those of a table, in any order. Raises DataError where it holds no boxes, or not all boxes of a frame."""
+        table = concatenate([table])
         boxes, score = table.box_rows, table.score(SCORE)
         frame = table.scene.astype(np.int64) << 32 | table.frame
         starts = np.flatnonzero(np.diff(frame, prepend=-1))
