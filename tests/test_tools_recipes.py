@@ -100,15 +100,17 @@ def linear_onnx(weights: np.ndarray) -> bytes:
 
 def test_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    weights = np.random.default_rng(0).normal(size=(4, CLASSES)) / 50
+    weights = np.random.default_rng(0).normal(size=(4, 19)) / 50
     (tmp_path / "model.onnx").write_bytes(linear_onnx(weights))
     scenes = make_scenes(0, ["03"], [10, 40], frames=2, instances=True)
     write_semantickitti(tmp_path / "drive", scenes)
     monkeypatch.chdir(tmp_path)
     run("onnx")
     store = PredictionStore.open("predictions")
-    assert store.classes == ("road", "car", "person")
-    for frame in open_drive("drive")[0]:
+    (scene,) = open_drive("drive")
+    assert scene.label_map is not None
+    assert store.classes == scene.label_map.classes
+    for frame in scene:
         expected = softmax(frame.points() @ weights)
         np.testing.assert_allclose(store.probabilities("03", frame.name, len(expected)), expected, atol=2e-3)
 
@@ -281,6 +283,12 @@ def test_points_get_the_models_columns(tool: Any) -> None:
     points = np.array([[1.0, 2.0, 3.0, 0.5]], np.float32)
     made = tool("mmdet3d_model").model_points(points, "yforward", 255.0, 5)
     assert made.tolist() == [[-2.0, 1.0, 3.0, 127.5, 0.0]]
+
+
+def test_columns_take_the_names_of_a_data_set(tool: Any) -> None:
+    named = tool("mmdet3d_model").named_classes
+    assert named("semantickitti")[4] == "other-vehicle"
+    assert named("a,b") == ("a", "b")
 
 
 def test_view_turns_with_the_boxes(tool: Any) -> None:

@@ -32,7 +32,7 @@ pip install torch==2.13.0 "setuptools<81" wheel ninja psutil "numpy==1.26.4" \
     addict "matplotlib<3.11" pyyaml rich termcolor yapf "opencv-python-headless<4.12" \
     pycocotools scipy "shapely~=2.0.3" six terminaltables tqdm \
     numba==0.68.1 llvmlite==0.50.0 networkx plyfile scikit-image tensorboard trimesh pandas \
-    nuscenes-devkit==1.2.0 pyquaternion packaging
+    nuscenes-devkit==1.2.0 pyquaternion packaging spconv==2.3.8 "cumm>=0.7.11,<0.8"
 
 # --no-deps: their lists ask for Open3D, a second OpenCV, and tools such as black and pytest that nothing here imports.
 say "mmengine 0.10.7, mmdet 3.3.0, mmdet3d 1.4.0"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import yaml
 
 from lidal3d.errors import DataError, UsageError
+from lidal3d.scene.labels import load_label_map
 from lidal3d.scene.scene import Frame
 
 Float32 = npt.NDArray[np.float32]
@@ -83,7 +84,7 @@ def load_model(arguments: Any) -> Model:
     return Model(
         net=net.to(arguments.device).eval(),
         name=name,
-        classes=tuple(stored or class_names(config)),
+        classes=named_classes(arguments.classes) if arguments.classes else tuple(stored or class_names(config)),
         pipeline=Compose([step for step in steps if step["type"].removeprefix("mmdet3d.") not in LOADERS]),
         columns=columns if isinstance(columns, int) else len(columns),
         axes=arguments.model_axes,
@@ -109,6 +110,11 @@ def read_config(path: str, options: list[str]) -> Any:
             raise UsageError(f"--cfg-options {option}: write KEY=VALUE, as in model.test_cfg.score_thr=0.05")
         config.merge_from_dict({key: yaml.safe_load(value)})
     return config
+
+
+def named_classes(text: str) -> tuple[str, ...]:
+    """The classes of a data-set card of lidal3d ("semantickitti"), or names with commas between them."""
+    return tuple(text.split(",")) if "," in text else load_label_map(text).classes
 
 
 def class_names(config: Any) -> list[str]:

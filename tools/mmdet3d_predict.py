@@ -70,7 +70,7 @@ def merged(boxes: Float32, scores: Float32) -> tuple[npt.NDArray[np.int64], Floa
 
 
 def segment(model: Model, frame: Frame) -> npt.NDArray[np.float16]:
-    """(N, C) class probabilities of one sweep. Raises DataError when the config's pipeline drops points."""
+    """(N, C) class probabilities of one sweep. Raises DataError where points or classes are missing."""
     import torch
 
     answer, points = model.run(frame)
@@ -82,7 +82,10 @@ def segment(model: Model, frame: Frame) -> npt.NDArray[np.float16]:
             f"{frame.scene.source.points_path(frame.index)}: {points} points, but the model answers for {logits.shape[1]}; "
             "take range filters and point sampling out of the config's test pipeline"
         )
-    return torch.softmax(logits, dim=0).T.cpu().numpy().astype(np.float16)
+    if len(logits) < len(model.classes):
+        raise DataError(f"{model.name}: scores of {len(logits)} classes, but {len(model.classes)} names; see --classes")
+    # What a network has beyond the named classes is "unlabeled", last in mmdet3d.
+    return torch.softmax(logits[: len(model.classes)], dim=0).T.cpu().numpy().astype(np.float16)
 
 
 # --- detect ------------------------------------------------------------------------------------------------------
@@ -156,6 +159,8 @@ def detect(model: Model, witness: Witness, frame: Frame) -> tuple[FrameBoxes, bo
     if not isinstance(found, LiDARInstance3DBoxes):
         raise UsageError(f"{model.name}: no boxes in LiDAR coordinates in its answer; for a segmentor use `segment`")
     best, labels, centers = answer.scores_3d.cpu().numpy(), answer.labels_3d.cpu().numpy(), found.tensor[:, :2]
+    if len(labels) and labels.max() >= len(model.classes):
+        raise DataError(f"{model.name}: a box of class {labels.max()}, but {len(model.classes)} names; see --classes")
     every = witness.scores if witness.scores is not None else witness.sample(witness.heatmaps, centers, "nearest")
     scores = np.zeros((len(best), len(model.classes)), dtype=np.float32)
     full = every is not None and every.shape == scores.shape
@@ -221,6 +226,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--random-weights", action="store_true", help="no weights; the written model name says so")
     parser.add_argument("--trust-checkpoint", dest="trust", action="store_true", help="unpickle freely: runs its code")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--classes", help="names instead of the config's: a data set (semantickitti), or a,b,c")
     parser.add_argument("--cfg-options", nargs="*", default=[], help="KEY=VALUE put into the config")
     parser.add_argument("--model-axes", choices=["xforward", "yforward"], default="xforward",
                         help="yforward for a model trained on nuScenes")  # fmt: skip
