@@ -21,7 +21,7 @@ from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.scene import Scene
 from lidal3d.select.points import PointSets, point_sets
 from lidal3d.select.selection import Pick, Selection
-from lidal3d.units.base import Partition
+from lidal3d.units.base import FramePartition, Partition, partition_at
 
 
 class Labeller(Protocol):
@@ -68,7 +68,7 @@ def frame_tasks(
     selection: Selection,
     pseudo: Selection,
     scenes: Mapping[str, Scene],
-    partition: Partition,
+    partition: Partition | FramePartition,
     predictions: Labeller | None,
     config: PseudoConfig,
     keep_going: bool,
@@ -84,7 +84,7 @@ def frame_tasks(
         FrameTask(
             scenes[scene],
             frame,
-            partition,
+            partition_at(partition, scene, frame),
             units[scene, frame],
             frozenset(labelled.get((scene, frame), ())),
             predictions,
