@@ -72,17 +72,28 @@ class TracksConfig(Settings):
     min_sweeps: int = Field(3, ge=1, description="shorter tracks are left out")
 
 
+class BoxesConfig(Settings):
+    """How the boxes of neighbouring frames are compared (with score --boxes)."""
+
+    match_m: float = Field(
+        2.0, gt=0, description="a neighbour frame's nearest box counts up to this distance of centres"
+    )
+    view_m: float = Field(50.0, gt=0, description="a place further from the sensor counts as out of its view")
+
+
 class SelectConfig(Settings):
     """Greedy selection under a budget, with redundancy removal."""
 
     budget: str = Field(
-        "1%", coerce_numbers_to_str=True, description="1%, 50000:points, 20:regions, 10:frames or 3600:seconds"
+        "1%",
+        coerce_numbers_to_str=True,
+        description="1%, 50000:points, 20:regions, 20:boxes, 10:frames or 3600:seconds",
     )
     score: str = Field("lidal", description="score column to rank by; lidal = divergence with unknown points imputed")
     min_distance_m: float | None = Field(
         None,
         ge=0,
-        description="of two regions closer than this only one is asked; null: 2 for supervoxels, 0 for tracks, else 5",
+        description="of two units closer than this only one is asked; null: 2 for supervoxels, 1 for boxes, 0 for tracks, else 5",
     )
     rule: Literal["default", "paper"] = Field(
         "default", description="default re-tests after swaps and fills the budget; paper is LiDAL's released loop"
@@ -96,12 +107,33 @@ class SelectConfig(Settings):
     def distance_m(self, kind: str) -> float:
         """The least distance between regions of a kind: LiDAL's 5 m suits its regions, which are some 6 m wide.
 
-        Supervoxels are a third as wide; at 5 m they would run out before a budget of 1 % is spent. A track is one thing,
-        asked about once: there is nothing to remove.
+        Supervoxels are a third as wide; at 5 m they would run out before a budget of 1 % is spent. The boxes of one
+        parked object lie within 1 m of each other, and two pedestrians may stand little further apart. A
+        track is one thing, asked about once: there is nothing to remove.
         """
         if self.min_distance_m is not None:
             return self.min_distance_m
-        return {"supervoxels": 2.0, "track": 0.0}.get(kind, 5.0)
+        return {"supervoxels": 2.0, "box": 1.0, "track": 0.0}.get(kind, 5.0)
+
+
+class D2adaConfig(Settings):
+    """Strategies d2ada, d2ada_density and d2ada_frames: what the target has and the source lacks, then uncertainty."""
+
+    rule: Literal["default", "paper"] = Field(
+        "default",
+        description="default: held-out densities of few dimensions; paper: the estimator of the released code",
+    )
+    alpha: float = Field(1.0, ge=0, description="share of the first round's budget that goes by density; at most 1")
+    beta: float = Field(1.0, ge=0, description="the share is divided by 2^beta every further round")
+    dimensions: int = Field(32, ge=1, le=64, description="default: principal components of the features")
+    components: int = Field(8, ge=1, le=64, description="default: Gaussians a class at most; BIC chooses how many")
+    folds: int = Field(5, ge=2, description="default: scenes are dealt into so many folds, each held out in turn")
+    place_m: float = Field(
+        1.0, ge=0, description="default: of the units of a class in a cell of this edge one counts; 0: all do"
+    )
+    range_strata: bool = Field(
+        False, description="default: standardise features apart for up to 10, 20, 40 m and beyond"
+    )
 
 
 class PseudoConfig(Settings):
@@ -142,7 +174,7 @@ class TrainConfig(Settings):
     voxel_m: float = Field(0.2, gt=0, description="edge of a voxel")
     max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
     steps: int = Field(400, ge=1, description="optimiser steps")
-    batch: int = Field(1, ge=1, description="sweeps a step over all processes; with context_m as many points, of more")
+    batch: int = Field(1, ge=1, description="sweeps a step over all processes; with context_m as many labels, of more")
     context_m: float = Field(
         0.0, ge=0, description="train only on points this near to a label, so that a step holds more labels; 0: all"
     )
@@ -181,7 +213,9 @@ class Config(Settings):
     units: UnitsConfig = UnitsConfig()
     interframe: InterframeConfig = InterframeConfig()
     tracks: TracksConfig = TracksConfig()
+    boxes: BoxesConfig = BoxesConfig()
     select: SelectConfig = SelectConfig()
+    d2ada: D2adaConfig = D2adaConfig()
     pseudo: PseudoConfig = PseudoConfig()
     carry: CarryConfig = CarryConfig()
     train: TrainConfig = TrainConfig()
@@ -224,6 +258,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "units": {"kind": "kmeans"},
         "interframe": {"window": "index"},
         "select": {"score": "divergence_paper", "rule": "paper", "earlier_rounds": False, "min_points": 1},
+        "d2ada": {"rule": "paper"},
         "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,
                    "max_entropy": 1e9, "min_confidence": 0, "max_class_share": 1, "weight": 1},
         "train": {"width": 1.0, "blocks": 2, "voxel_m": 0.05, "steps": 20000, "batch": 5, "learning_rate": 1e-3,

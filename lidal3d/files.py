@@ -12,13 +12,18 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lidal3d.errors import DataError
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 TEMPORARY_PREFIX = ".writing-"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can tell: no clock in the file
 
 
 def _as_data_error(path: Path, error: OSError) -> DataError:
@@ -141,6 +146,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON with sorted keys, so equal values are equal bytes."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays to an uncompressed .npz that `numpy.load` opens; equal arrays are equal bytes, at any time."""
+    import numpy as np
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy", _EPOCH), "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def fingerprint(value: Any) -> str:

@@ -364,6 +364,53 @@ def _nuscenes_camera(
     tables.chain(tables.tables["sample_data"][-len(scene.frames) :])
 
 
+# --- mmdet3d ------------------------------------------------------------------------------------------------------
+
+
+def write_mmdet3d(root: Path, scenes: Sequence[MiniScene]) -> Path:
+    """nuScenes as mmdet3d's converter leaves it: one info file, points and pictures below samples/, masks of a byte."""
+    entries = [_mmdet3d_entry(root, scene, k) for scene in scenes for k in range(len(scene.frames))]
+    order = np.random.default_rng(0).permutation(
+        len(entries)
+    )  # scenes and times are to be found, not taken as they come
+    metainfo = {"categories": {"car": 0}, "dataset": "nuscenes", "version": "v1.0-mini", "info_version": "1.1"}
+    info = {"metainfo": metainfo, "data_list": [entries[k] for k in order]}
+    (root / "nuscenes_infos_train.pkl").write_bytes(pickle.dumps(info))
+    return root
+
+
+def _mmdet3d_entry(root: Path, scene: MiniScene, k: int) -> dict[str, object]:
+    frame = scene.frames[k]
+    name = f"{scene.id}__LIDAR_TOP__{frame.timestamp_ns // 1000}"
+    for folder in ("samples/LIDAR_TOP", "lidarseg/v1.0-mini"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    xyz = frame.points[:, :3] @ YFORWARD_FROM_LIDAR[:3, :3].T
+    records = np.column_stack([xyz, frame.points[:, 3], np.arange(len(xyz)) % 32])
+    records.astype("<f4").tofile(root / "samples" / "LIDAR_TOP" / f"{name}.pcd.bin")
+    world_SE3_ego = frame.world_SE3_lidar @ np.linalg.inv(EGO_SE3_SENSOR @ YFORWARD_FROM_LIDAR)
+    entry: dict[str, object] = {
+        "sample_idx": k,
+        "scene_token": scene.id,
+        "timestamp": frame.timestamp_ns / 1e9,
+        "ego2global": world_SE3_ego.tolist(),
+        "lidar_points": {"num_pts_feats": 5, "lidar_path": f"{name}.pcd.bin", "lidar2ego": EGO_SE3_SENSOR.tolist()},
+        "images": {},
+        "instances": [{"bbox_label_3d": 0, "bbox_3d": [1.0, 2, 3, 4, 2, 1.5, 0.1], "bbox_3d_isvalid": np.bool_(True)}],
+    }
+    if frame.raw_labels is not None:
+        frame.raw_labels.astype("u1").tofile(root / "lidarseg" / "v1.0-mini" / f"{name}_lidarseg.bin")
+        entry["pts_semantic_mask_path"] = f"{name}_lidarseg.bin"
+    for image in frame.images:
+        file = f"{scene.id}__{image.camera}__{image.timestamp_ns // 1000}.jpg"
+        _image(root / "samples" / image.camera / file)
+        lidar2cam = np.linalg.inv(image.world_SE3_camera) @ frame.world_SE3_lidar @ np.linalg.inv(YFORWARD_FROM_LIDAR)
+        entry["images"][image.camera] = {  # type: ignore[index]
+            "img_path": file, "cam2img": INTRINSICS.tolist(), "lidar2cam": lidar2cam.tolist(),
+            "timestamp": image.timestamp_ns / 1e9,
+        }  # fmt: skip
+    return entry
+
+
 # --- Argoverse 2 --------------------------------------------------------------------------------------------------
 
 

@@ -199,6 +199,7 @@ BREAK: dict[str, Callable[[Path], object]] = {
 ELSEWHERE = {
     "DRIVE-UNREADABLE",
     "TABLES-UNREADABLE",
+    "INFO-UNREADABLE",
     "LABELS-MISSING",
     "LABELS-UNREADABLE",
     "IMAGE-MISSING",
@@ -310,8 +311,21 @@ def test_clean_drives_of_other_layouts_yield_nothing(nuscenes: Path, tmp_path: P
         mini.write_argoverse2(tmp_path / "a", mini.make_scenes(3, ("log-a",), range(31), ("ring_front",))),
         mini.write_pandaset(tmp_path / "p", mini.make_scenes(4, ("001",), range(1, 43), ("front_camera",))),
         mini.write_folder(tmp_path / "f", mini.make_scenes(5, ("garage",), KITTI_IDS, instances=True), ".ply", "tum"),
+        mini.write_mmdet3d(tmp_path / "m", mini.make_scenes(6, ("scene-0061",), range(32), ("CAM_FRONT",))),
     ]
-    assert [check_drive(path).findings for path in paths] == [(), (), (), ()]
+    assert [check_drive(path).findings for path in paths] == [(), (), (), (), ()]
+
+
+def test_damaged_info_files(tmp_path: Path) -> None:
+    path = mini.write_mmdet3d(tmp_path / "m", mini.make_scenes(6, ("scene-0061",), range(32)))
+    masks = sorted((path / "lidarseg" / "v1.0-mini").iterdir())
+    masks[0].unlink()
+    cut(masks[1])
+    cut(sorted((path / "samples" / "LIDAR_TOP").iterdir())[2])
+    counts = check_drive(path).counts
+    assert counts == {"LABELS-MISSING": 1, "LABELS-COUNT": 2, "POINTS-TRUNCATED": 1}
+    cut(path / "nuscenes_infos_train.pkl")
+    assert check_drive(path).counts == {"INFO-UNREADABLE": 1}
 
 
 def nuscenes_copy(nuscenes: Path, tmp_path: Path) -> Path:

@@ -45,36 +45,44 @@ def sweep(rng: np.random.Generator, labelled: int) -> Sweep:
     return Sweep(points, labels)
 
 
-def sampler_of(sweeps: list[Sweep], batch: int, seed: int = 0) -> Sampler:
-    config = TrainConfig(batch=batch, voxel_m=0.5, context_m=1.0)
+def sampler_of(sweeps: list[Sweep], batch: int, seed: int = 0, context_m: float = 1.0) -> Sampler:
+    config = TrainConfig(batch=batch, voxel_m=0.5, context_m=context_m)
     return Sampler(len(sweeps), sweeps.__getitem__, config, np.random.default_rng(seed), torch.device("cpu"), CLASSES)
 
 
-def test_a_cut_sweep_keeps_its_labels_and_its_share() -> None:
+def test_a_cut_sweep_keeps_its_labels_and_knows_its_shares() -> None:
     whole = sweep(np.random.default_rng(1), 30)
     cut = whole.around_labels(1.0)
-    assert cut.share == len(cut.points) / 1000
+    assert (whole.share, whole.labelled_share) == (1.0, 0.03)
+    assert (cut.share, cut.labelled_share) == (len(cut.points) / 1000, 0.03)
     assert sorted(cut.labels[cut.labels != 255].tolist()) == sorted(whole.labels[:30].tolist())
     assert 30 <= len(cut.points) < 100
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_step_holds_as_many_points_as_whole_sweeps_would(batch: int) -> None:
+def test_a_step_holds_as_many_labels_as_whole_sweeps_have_points(batch: int) -> None:
     rng = np.random.default_rng(2)
-    sweeps = [Sweep(s.points, s.labels, None, 0.15) for s in (sweep(rng, 40) for _ in range(20))]
+    sweeps = [sweep(rng, 150).around_labels(0.5) for _ in range(20)]
+    assert all(one.share < 2 * one.labelled_share for one in sweeps)
     assert len(sampler_of(sweeps, batch)._draw()) == round(batch / 0.15)
+
+
+def test_scattered_labels_end_at_twice_the_points() -> None:
+    rng = np.random.default_rng(2)
+    sweeps = [Sweep(s.points[:500], s.labels[:500], None, 1000) for s in (sweep(rng, 10) for _ in range(20))]
+    assert len(sampler_of(sweeps, 1)._draw()) == 4
 
 
 def test_whole_sweeps_are_drawn_one_by_one_and_each_once_a_round() -> None:
     sweeps = [sweep(np.random.default_rng(n), 40) for n in range(5)]
-    sampler = sampler_of(sweeps, 1)
+    sampler = sampler_of(sweeps, 1, context_m=0.0)
     drawn = [sampler._draw() for _ in range(5)]
     assert [len(one) for one in drawn] == [1] * 5
     assert sorted(one[0] for one in drawn) == list(range(5))
 
 
 def test_sweeps_of_nothing_do_not_fill_a_step_for_ever() -> None:
-    empty = Sweep(np.empty((0, 4), np.float32), np.empty(0, np.uint8), None, 0.0)
+    empty = Sweep(np.empty((0, 4), np.float32), np.empty(0, np.uint8), None, 0)
     assert len(sampler_of([empty], 1)._draw()) == MOST_SWEEPS
 
 

@@ -65,6 +65,13 @@ CASES = {
     "pandaset": Case(
         "pandaset", mini.write_pandaset, mini.make_scenes(4, ("001", "002"), range(1, 43), ("front_camera",))
     ),
+    "mmdet3d": Case(
+        "mmdet3d",
+        mini.write_mmdet3d,
+        mini.make_scenes(
+            6, ("scene-0061", "scene-0103"), range(32), ("CAM_BACK", "CAM_FRONT"), labelled=lambda k: k < 3
+        ),
+    ),
     "folder-bin-kitti": Case("folder", mini.write_folder, _FOLDER),
     "folder-pcd-tum": Case("folder", _one(mini.write_folder, suffix=".pcd", trajectory="tum"), _FOLDER),
     "folder-ply-kitti": Case("folder", _one(mini.write_folder, suffix=".ply"), _FOLDER),
@@ -182,7 +189,7 @@ def test_ego_motion_is_inside_the_camera_pose(drive: Drive) -> None:
         for place, image in enumerate(sorted(frame.images(), key=lambda image: image.camera)):
             offset = image.camera_SE3_lidar[:3, 3] - mini.camera_SE3_lidar_mount(place)[:3, 3]
             assert np.linalg.norm(offset) == pytest.approx(0.16, abs=0.02)
-    assert bool(moved) == (drive.case.dataset in ("nuscenes", "argoverse2", "pandaset"))
+    assert bool(moved) == (drive.case.dataset in ("nuscenes", "argoverse2", "pandaset", "mmdet3d"))
 
 
 def test_scene_pickles_small_and_still_reads(drive: Drive) -> None:
@@ -257,6 +264,7 @@ def test_open_scene(drive: Drive) -> None:
         ("argoverse2", "sensor/val", 2),
         ("argoverse2", "sensor/val/log-b", 1),
         ("pandaset", "002", 1),
+        ("mmdet3d", "nuscenes_infos_train.pkl", 2),
     ],
 )
 def test_parts_of_a_data_set_are_recognised(tmp_path: Path, case: str, part: str, scenes: int) -> None:
@@ -275,7 +283,7 @@ def test_unrecognised_path(tmp_path: Path, name: str) -> None:
 
 
 def test_unrecognised_path_says_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"sequences/SS/velodyne.*v1\.0-.*feather.*pkl\.gz.*\.pcd"):
+    with pytest.raises(DataError, match=r"sequences/SS/velodyne.*v1\.0-.*feather.*pkl\.gz.*_infos_.*\.pcd"):
         open_drive(tmp_path)
 
 

@@ -16,6 +16,7 @@ from lidal3d.check import check_drive
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.pose import inverse, transform
 from lidal3d.scene.restricted_pickle import loads
+from lidal3d.units.boxes import points_in_boxes
 
 REAL = Path(os.environ.get("LIDAL3D_REAL_DATA", "/nonexistent"))
 real = pytest.mark.skipif(not REAL.is_dir(), reason="LIDAL3D_REAL_DATA names no folder with the real samples")
@@ -121,6 +122,34 @@ def test_nuscenes_boxes_project_where_the_vendor_says(tmp_path: Path) -> None:
             assert off < 3.0, (camera, off)
             compared += 1
     assert compared > 60
+
+
+@real
+def test_an_info_file_of_mmdet3d_opens_as_it_is() -> None:
+    """The vendor's boxes, turned as the points are, must hold as many points as the vendor counted in them."""
+    folder = sample("nuscenes_keyframe")
+    (path,) = folder.glob("*.pkl")
+    (scene,) = open_drive(path)
+    frame = scene[0]
+    assert (scene.dataset, scene.label_map.name, frame.timestamp_ns) == ("mmdet3d", "nuscenes", 1532402927647951000)
+    assert frame.points().shape == (34688, 4)
+    assert check_drive(path).ok
+    info = loads(path.read_bytes(), str(path))["data_list"][0]
+    boxes = np.array([box["bbox_3d"] for box in info["instances"]])
+    turned = np.column_stack([boxes[:, 1], -boxes[:, 0], boxes[:, 2:6], boxes[:, 6] - np.pi / 2])
+    counted = np.array([box["num_lidar_pts"] for box in info["instances"]])
+    inside = [
+        int((points_in_boxes(frame.points(), box[None].astype(np.float32), np.ones(1)) == 0).sum()) for box in turned
+    ]
+    assert np.corrcoef(counted, inside)[0, 1] > 0.99
+    assert abs(sum(inside) - counted.sum()) < 0.1 * counted.sum()
+    images = {image.camera: image for image in frame.images()}
+    for camera, instances in info["cam_instances"].items():
+        seen = transform(images[camera].camera_SE3_lidar, turned[:, :3])
+        pixels = seen[seen[:, 2] > 0] @ images[camera].intrinsics.T
+        pixels = pixels[:, :2] / pixels[:, 2:]
+        off = [np.linalg.norm(pixels - np.array(one["center_2d"]), axis=1).min() for one in instances]
+        assert max(off, default=0) < 3.0
 
 
 def _tables_of_key_frame(root: Path, folder: Path, info: dict) -> Path:

@@ -1,21 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""A whole tiny experiment: exact budgets, no leak, the same bytes after any number of kill -9."""
+"""A whole tiny experiment: exact budgets, no leak, the same bytes on any number of workers."""
 
 from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import shutil
-import signal
 import traceback
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from experiments import run_and_die, tiny
+from experiments import tiny
 
 from lidal3d.errors import DataError, UsageError
 from lidal3d.learn.evaluate import confusion_matrix, mean_iou
@@ -159,33 +157,6 @@ def test_any_number_of_workers_gives_the_same_bytes(whole, tmp_path):
     assert bytes_of(out) == bytes_of(whole[0])
 
 
-@pytest.fixture(scope="module")
-def forks():  # type: ignore[no-untyped-def]
-    """Processes that start with everything imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments", "lidal3d.rounds.experiment", "lidal3d.learn.train", "lidal3d.sim"])
-    return context
-
-
-@pytest.mark.parametrize("seed", [0])
-def test_killed_again_and_again_it_gives_the_same_bytes(whole, forks, tmp_path, seed):
-    out, rng, kills = begun(whole[0], tmp_path), np.random.default_rng(seed), 0
-    for _ in range(200):
-        process = forks.Process(target=run_and_die, args=(tiny(), out, int(rng.integers(3, 20))))
-        process.start()
-        process.join()
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL
-        kills += 1
-    assert process.exitcode == 0
-    assert kills >= 6
-    assert bytes_of(out) == bytes_of(whole[0])
-    run_experiment(tiny(), out)
-    assert bytes_of(out) == bytes_of(whole[0])
-    assert not list(out.rglob(".writing-*"))
-
-
 def test_a_folder_of_something_else_is_refused(whole, tmp_path):
     out, _, _ = whole
     with pytest.raises(DataError, match="an experiment with other settings"):
@@ -223,3 +194,19 @@ def test_warm_start_noise_and_initial_units(whole, tmp_path):
     records = Ledger.open(tmp_path / "out" / "seed-3" / "entropy" / "ledger.jsonl").records
     assert {r.kind for r in records} == {"grid"}
     assert 0.08 < result.rows[0].labelled_fraction <= 0.1
+
+
+def test_carried_labels_are_counted_as_labels_that_nobody_gave(tmp_path: Path) -> None:
+    carry = {"carry": {"half_window": 2, "radius_m": 0.3}, "train": {"context_m": 1.0}}
+    rows = {"own": {"strategy": "random"}, "carried": {"strategy": "random", "config": carry}}
+    result = run_experiment(tiny(strategies=rows, rounds=1, full_supervision=False), tmp_path / "out")
+    found = {(row.strategy, row.round): row for row in result.rows}
+    own, carried = found["own", 1], found["carried", 1]
+    counts = json.loads((tmp_path / "out/seed-3/carried/round-1/carried.json").read_text())
+    # The strategies draw alike, so the people's labels are the same and all that differs is what was made of them.
+    assert own.labelled_points == carried.labelled_points
+    assert (own.carried_points, own.pseudo_fraction) == (0, 0.0)
+    assert carried.carried_points == counts["points"] > carried.labelled_points
+    assert counts["points"] * 0.9 < counts["right"] <= counts["points"]
+    assert carried.pseudo_fraction == pytest.approx(counts["points"] / carried.pool_points)
+    assert not list((tmp_path / "out").rglob("carried/round-1/carried/"))

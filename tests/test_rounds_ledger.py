@@ -112,6 +112,13 @@ def test_a_changed_line_and_a_lost_head_are_refused(path):
     one_line(error)
 
 
+def test_a_ledger_that_is_gone_is_not_begun_anew(path, scene):
+    path.unlink()
+    with pytest.raises(DataError, match=r"ledger.jsonl: is missing, but 8 records were written"):
+        Ledger.open_or_create(path, [scene])
+    assert head_of(path).exists()
+
+
 def test_a_ledger_of_another_data_set_is_refused(path, scene):
     others = {
         "scene '00'": drive_of(np.random.default_rng(0), frames=4, points=20, scene_id="07"),

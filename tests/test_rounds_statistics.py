@@ -27,7 +27,7 @@ def rows(seeds=(0, 1, 2), strategies=("random", "lidal"), rounds=3, full=0.5) ->
                 rng = np.random.default_rng([seed, number, place if number else 0])
                 found.append(
                     Measured(
-                        strategy, seed, number, 100 + 90 * number, 10 * place * number, 1 + number, 1 + 5 * number,
+                        strategy, seed, number, 100 + 90 * number, 10 * place * number, 0, 1 + number, 1 + 5 * number,
                         30.0 * number, 10_000, 100, 0.2 + 0.08 * number + 0.02 * rng.random(),
                         {"car": 0.5, "bus": None}, full,
                     )

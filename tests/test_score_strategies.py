@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -104,6 +105,25 @@ def test_only_what_is_needed_is_made(lidal3d, given, tmp_path):
     assert pool.features is None
     assert pool.probability_rows.shape == (len(pool), 19)
     lidal3d.fine("select", tmp_path / "a", "-o", tmp_path / "queue", "-b", "5:frames", "--strategy", "cdal")
+
+
+def test_empty_and_unreadable_sweeps_have_no_units_for_any_strategy(lidal3d, given, tmp_path):
+    drive = tmp_path / "drive"
+    shutil.copytree(given / "drive", drive)
+    for index in (1, 2):
+        (drive / "sequences" / "00" / "velodyne" / f"{index:06d}.bin").write_bytes(b"" if index == 1 else b"half")
+        (drive / "sequences" / "00" / "labels" / f"{index:06d}.label").write_bytes(b"")
+    for index in range(3):  # nothing of this scene can be read
+        (drive / "sequences" / "01" / "velodyne" / f"{index:06d}.bin").write_bytes(b"half")
+    ran = lidal3d("score", drive, "-m", given / "model", "-o", tmp_path / "out", *SETTINGS, "--keep-going",
+                  "--strategy", "all", "--strategy", "true_loss")  # fmt: skip
+    assert (ran.code, ran.err) == (1, "")
+    assert "4 frames could not be read" in ran.out
+    pool = read_pool(tmp_path / "out")
+    frames = {(pool.table.scenes[s], int(f)) for s, f in zip(pool.table.scene, pool.table.frame, strict=True)}
+    assert frames == {("00", f) for f in (0, *range(3, FRAMES))}
+    assert len(pool.feature_rows) == len(pool.probability_rows) == len(pool)
+    lidal3d.fine("select", tmp_path / "out", "-o", tmp_path / "queue", "-b", "20%", "--strategy", "badge")
 
 
 def test_a_seed_decides_what_chance_does(lidal3d, scored, tmp_path):
@@ -221,11 +241,32 @@ def test_scores_without_what_is_needed(lidal3d, given, tmp_path, strategy, lacks
     assert not (tmp_path / "queue").exists()
 
 
-def test_model_or_predictions_but_not_both(lidal3d, given, tmp_path):
+def test_a_source_is_compared_with(lidal3d, scored, tmp_path):
+    select = ("select", scored, "--budget", "20%", "--set", "select.min_points=1")
+    lidal3d.fine(*select, "-o", tmp_path / "q", "--strategy", "d2ada", "--source", scored)
+    picks, source = picks_in(tmp_path / "q"), json.loads((tmp_path / "q" / "summary.json").read_text())["source"]
+    assert all("commoner here than in the source" in pick["reason"] for pick in picks)
+    assert source["source_scores"] == str(scored.resolve())
+    # A second round leaves half of the budget to entropy.
+    lidal3d.fine(*select, "-o", tmp_path / "q2", "--strategy", "d2ada", "--source", scored, "--earlier", tmp_path / "q")
+    assert (
+        0
+        < sum("commoner here" in pick["reason"] for pick in picks_in(tmp_path / "q2"))
+        < len(picks_in(tmp_path / "q2"))
+    )
+    line = lidal3d.fault(*select, "-o", tmp_path / "no", "--strategy", "d2ada", code=2)
+    assert "needs labelled units to compare with; say what is labelled (--earlier, --labelled), or give" in line
+    line = lidal3d.fault(*select, "-o", tmp_path / "no", "--strategy", "badge", "--source", scored, code=2)
+    assert "'badge' compares with no source; drop --source" in line
+
+
+def test_exactly_one_of_what_a_drive_is_scored_with(lidal3d, given, tmp_path):
     score = ("score", given / "drive", "-o", tmp_path / "out", *FAST)
-    line = lidal3d.fault(*score, "-p", given / "predictions", "-m", given / "model", code=2)
-    assert "--predictions or --model: both are given" in line
-    assert "--predictions or --model: neither is given" in lidal3d.fault(*score, code=2)
+    options = {"--predictions": given / "predictions", "--model": given / "model", "--boxes": given / "boxes"}
+    assert "--predictions, --model or --boxes: none is given" in lidal3d.fault(*score, code=2)
+    for names in (*itertools.combinations(options, 2), tuple(options)):
+        line = lidal3d.fault(*score, *(part for name in names for part in (name, options[name])), code=2)
+        assert f"--predictions, --model or --boxes: {' and '.join(names)} are given; give the one" in line
     line = lidal3d.fault(*score, "-m", given / "model", "--device", "nonsense", code=2)
     assert "--device nonsense" in line
     assert not (tmp_path / "out").exists()

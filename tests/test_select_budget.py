@@ -104,3 +104,9 @@ def test_more_than_the_pool_has_is_refused_with_both_numbers(text: str, says: st
 def test_all_of_the_pool_may_be_asked_for() -> None:
     costs = unit_costs("points", np.full(812, 10), 20.0, 10.0)
     assert absolute_limit(parse_budget("8120:points"), costs, np.arange(812)) == 8120
+
+
+def test_boxes_cost_one_each() -> None:
+    assert parse_budget("20:boxes") == Budget(Decimal(20), "boxes")
+    costs = unit_costs("boxes", np.array([0, 5, 900]), 20.0, 10.0)
+    assert (costs.unit.tolist(), costs.frame_fee, costs.steps) == ([1, 1, 1], 0, 1)

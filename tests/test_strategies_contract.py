@@ -23,14 +23,15 @@ ALL = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.ke
 # Part of these is drawn from units without any score.
 PARTLY_RANDOM = ("portfolio", "lidal_validated")
 # These leave money that would buy a unit: near units, a scene's cap, or whole frames.
-THRIFTY = ("lidal", "lidal_human", "lidal_divergence", "lidal_entropy", "lidal_validated", "lidal_by_track", "entropy_scene_cap",
-           "random_frames", "cdal")  # fmt: skip
+THRIFTY = ("lidal", "lidal_human", "lidal_divergence", "lidal_entropy", "lidal_validated", "lidal_by_track",
+           "entropy_scene_cap", "random_frames", "cdal", "d2ada_frames")  # fmt: skip
 
 
 def run(
     strategy: Strategy, pool: UnitPool, config: Config = TENTH, history: History | None = None, seed: int = 0
 ) -> tuple[Selection, Selection]:
-    return strategy.choose(pool, config, frame_facts, history or History(), np.random.default_rng(seed))
+    source = pool_of(seed=9) if "source" in strategy.needs else None
+    return strategy.choose(pool, config, frame_facts, history or History(), np.random.default_rng(seed), source)
 
 
 def rows_of(selection: Selection, pool: UnitPool) -> list[int]:
@@ -263,7 +264,7 @@ def test_its_description_is_whole(strategy: Strategy) -> None:
     assert STRATEGIES[strategy.name] is strategy
     assert strategy.paper
     assert strategy.asks
-    assert strategy.needs <= {"features", "probabilities", "members", "labels", "poses", "tracks"}
+    assert strategy.needs <= {"features", "probabilities", "members", "labels", "poses", "source", "tracks"}
     assert set(strategy.currencies) <= set(CURRENCIES)
     members = {"consensus_entropy", "expected_entropy", "bald", "vote_entropy"}
     assert ("members" in strategy.needs) == bool(members & set(strategy.columns))

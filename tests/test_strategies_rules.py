@@ -583,7 +583,7 @@ def test_a_part_that_finds_nothing_leaves_its_share_to_the_next() -> None:
 
 def test_an_error_of_a_part_is_not_swallowed() -> None:
     broken = portfolio("broken", "-", "-", ((STRATEGIES["random_stratified"], 0.5), (STRATEGIES["random"], 0.5)))
-    assert broken.currencies == ("points", "regions", "seconds")
+    assert broken.currencies == ("points", "regions", "boxes", "seconds")
     with pytest.raises(UsageError, match="can't spend frames"):
         choose(broken, pool_of(), "3:frames")
     paper = TENTH.updated({"select": {"rule": "paper", "budget": "3:frames"}})

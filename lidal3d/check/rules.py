@@ -34,6 +34,12 @@ _ALL = (
     Rule("DRIVE-EMPTY", ERROR, "a drive or a sequence without a single sweep", "copy the sweeps, or remove the folder"),
     Rule("DRIVE-UNREADABLE", ERROR, "the drive cannot be opened", "see the message"),
     Rule("TABLES-UNREADABLE", ERROR, "nuscenes-devkit cannot open the tables", "copy v1.0-* and maps again"),
+    Rule(
+        "INFO-UNREADABLE",
+        ERROR,
+        "the info file is none of mmdet3d's, or broken",
+        "make it with mmdet3d's create_data.py",
+    ),
     Rule("SCENE-ONE-FRAME", WARNING, "a scene with one sweep has no neighbours to compare with", "record or copy more"),
     Rule("FRAME-NAME", ERROR, "a sweep's file name is not its number or time", "rename or remove the file"),
     Rule("POINTS-MISSING", ERROR, "the file with a sweep's points is missing", _COPY),

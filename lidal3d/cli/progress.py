@@ -76,9 +76,9 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in pairs)
 
 
-def count(number: int, name: str) -> str:
-    """ "1 frame", "1,200 frames"."""
-    return f"{number:,} {name}{'' if number == 1 else 's'}"
+def count(number: int, name: str, plural: str = "") -> str:
+    """ "1 frame", "1,200 frames", "2 boxes"."""
+    return f"{number:,} {name if number == 1 else plural or f'{name}s'}"
 
 
 def say(text: str) -> None:

@@ -26,7 +26,11 @@ from lidal3d.cli.settings import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lidal3d.config import Config
     from lidal3d.jobs.score_folder import ScoreResult
+    from lidal3d.scene.scene import Scene
     from lidal3d.select.selection import Selection
 
 DriveMoved = Annotated[Path | None, typer.Option("--drive", help="Where the drive lies now, if it was moved.")]
@@ -52,6 +56,7 @@ def score(
         Path | None,
         typer.Option("--model", "-m", help="A model of `lidal3d train` instead; no probability map is saved."),
     ] = None,
+    boxes: Annotated[Path | None, typer.Option(help="What a detector found, in place of class probabilities.")] = None,
     strategy: Strategies = None,
     workers: Workers = 1,
     shard: Annotated[
@@ -68,19 +73,24 @@ def score(
 ) -> None:
     """Score every region by how frames disagree.
 
-    Inter-frame divergence and entropy of each region of a drive, and what other strategies rank by. A run that was cut
-    off continues. With --model the scores are those of `lidal3d predict` followed by `lidal3d score`; workers and
-    shards predict the frames at their borders twice, with equal results.
+    Inter-frame divergence and entropy of each region of a drive, or of each box of a detector, and what other
+    strategies rank by. A run that was cut off continues. With --model the scores are those of `lidal3d predict`
+    followed by `lidal3d score`; workers and shards predict the frames at their borders twice, with equal results.
     """
     from lidal3d.cli.progress import progress, say
-    from lidal3d.jobs.score import score_drive, score_source
+    from lidal3d.jobs.score import refuse_sources, score_drive, score_source
     from lidal3d.jobs.train import chosen_scenes
     from lidal3d.scene.open import open_drive
 
     chosen = settings(preset, file, assignments)
     share = _shard(shard)
+    refuse_sources(predictions=predictions, model=model, boxes=boxes)
     refuse_unusable(device)
     scenes = chosen_scenes(open_drive(drive, layout, label_map), scene, drive)
+    if boxes is not None:
+        _refuse_for_boxes(share, strategy)
+        _score_boxes(scenes, boxes, out, chosen, drive, workers, keep_going)
+        return
     source = score_source(predictions, model, scenes, chosen, device)
     with progress("scoring", "frames") as bar:
         result = score_drive(
@@ -90,6 +100,41 @@ def score(
     if result.table is None:
         say(f"{out}: shard {shard} done; when all are: lidal3d merge {out} … --out scores")
     _say_scored(out, result)
+
+
+def _refuse_for_boxes(share: tuple[int, int], strategies: Sequence[str] | None) -> None:
+    """Raise UsageError for what scores regions only."""
+    from lidal3d.errors import UsageError
+
+    if share != (1, 1):
+        raise UsageError(f"--shard {share[0]}/{share[1]}: boxes are scored in one run; leave it out, give --workers")
+    if strategies:
+        every = "a table of boxes always has every column that boxes can have"
+        raise UsageError(f"--strategy {strategies[0]}: {every}; leave it out, give it to `lidal3d select`")
+
+
+def _score_boxes(
+    scenes: Sequence[Scene], boxes: Path, out: Path, chosen: Config, drive: Path, workers: int, keep_going: bool
+) -> None:
+    """`score --boxes`."""
+    from lidal3d.cli.progress import count, facts, progress, say
+    from lidal3d.jobs.score_boxes import score_boxes
+    from lidal3d.predictions.boxes import BoxStore
+
+    with progress("scoring", "frames") as bar:
+        result = score_boxes(
+            scenes, BoxStore.open(boxes), out, chosen, drive, workers, keep_going, start=bar.start, tick=bar.tick
+        )
+    if result.table is not None:
+        table, empty = result.table, int((result.table.points == 0).sum())
+        frames = len({*zip(table.scene.tolist(), table.frame.tolist(), strict=True)})
+        say(facts([
+            ("scored", f"{count(len(table), 'box', 'boxes')} in {count(frames, 'frame')}, {table.points.sum():,} points in them"),
+            ("without a point", f"{empty:,}"),
+            ("scores", str(out)),
+            ("next", f"lidal3d select {out} --set select.score=entropy --budget 20:boxes --out queue"),
+        ]))  # fmt: skip
+    _say_failed(out, result)
 
 
 def merge(
@@ -114,7 +159,7 @@ def select(
             "--budget",
             "-b",
             metavar="AMOUNT",
-            help="1%, 50000:points, 20:regions, 10:frames or 3600:seconds (select.budget).",
+            help="1%, 50000:points, 20:regions, 20:boxes, 10:frames or 3600:seconds (select.budget).",
         ),
     ] = None,
     earlier: Annotated[
@@ -126,6 +171,10 @@ def select(
         typer.Option(
             metavar="SCENE/FRAME", help="A frame that is labelled already, or 'existing' for all with a label file."
         ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Scores of a labelled drive by the same model, to compare with (d2ada)."),
     ] = None,
     workers: Workers = 1,
     keep_going: KeepGoing = False,
@@ -153,6 +202,7 @@ def select(
             scores, out, chosen, earlier or (), drive, predictions,
             labelled_frames=labelled_frames(labelled or (), scores, drive, layout), layout=layout,
             keep_going=keep_going, workers=workers, start=bar.start, tick=bar.tick, strategy=strategy,
+            source_scores=source,
         )  # fmt: skip
     picked, pseudo = outcome.selection, outcome.pseudo
     frames, left = len({(pick.key.scene, pick.key.frame) for pick in picked.picks}), picked.budget - picked.used
@@ -161,7 +211,7 @@ def select(
         ("to label", f"{_extent(picked)} in {count(frames, 'frame')}"),
         ("budget", f"{picked.budget:,.0f} {picked.currency}, used {picked.used:,.0f}, left {left:,.0f}"),
         ("pseudo-labelled", _extent(pseudo)),
-        ("left out as near", f"{count(near, 'region')} (select.min_distance_m)"),
+        ("left out as near", f"{count(near, 'unit')} (select.min_distance_m)"),
         ("first", picked.picks[0].reason if picked.picks else "nothing fits the budget"),
         ("manifest", str(out)),
         ("next", f"lidal3d export {out} --format point_labeler --out to_label; lidal3d report {out}"),
@@ -174,22 +224,25 @@ def select(
 def export(
     selection: Selected,
     out: Out,
-    format: Annotated[str, typer.Option("--format", "-f", help="point_labeler, segments_ai or manifest.")],
+    format: Annotated[str, typer.Option("--format", "-f", help="point_labeler, segments_ai, mmdet3d or manifest.")],
     margin: Annotated[int, typer.Option(help="Frames of context on each side of a picked frame.")] = 5,
     max_frames: Annotated[int, typer.Option(help="The longest window; a longer run of frames is cut.")] = 100,
     cameras: Annotated[bool, typer.Option(help="Copy the camera pictures too.")] = True,
     url_prefix: Annotated[str, typer.Option(help="segments_ai: where the exported files will be reachable.")] = "",
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="mmdet3d: answers of `lidal3d ingest` to put in.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
     drive: DriveMoved = None,
     layout: Layout = None,
     label_map: LabelMap = None,
 ) -> None:
-    """Write the queue for a labelling tool."""
+    """Write the queue for a labelling tool, or for training with mmdet3d."""
     from lidal3d.cli.progress import say
     from lidal3d.export.options import ExportOptions
     from lidal3d.jobs.export import export_job
 
-    options = ExportOptions(margin=margin, max_frames=max_frames, cameras=cameras, url_prefix=url_prefix)
+    options = ExportOptions(margin=margin, max_frames=max_frames, cameras=cameras, url_prefix=url_prefix, labels=labels)
     export_job(selection, out, format, drive, options, layout=layout, label_map=label_map, overwrite=overwrite)
     say(
         f"{out}: the manifest"
@@ -238,7 +291,8 @@ def _extent(selection: Selection) -> str:
     from lidal3d.cli.progress import count
 
     points = sum(pick.points for pick in selection.picks)
-    return f"{count(len(selection.picks), 'region')}, {count(points, 'point')}"
+    units = ("box", "boxes") if any(pick.box is not None for pick in selection.picks) else ("region",)
+    return f"{count(len(selection.picks), *units)}, {count(points, 'point')}"
 
 
 def _say_scored(out: Path, result: ScoreResult) -> None:
@@ -254,6 +308,12 @@ def _say_scored(out: Path, result: ScoreResult) -> None:
             ("scores", str(out)),
             ("next", f"lidal3d select {out} --budget 1% --out queue"),
         ]))  # fmt: skip
+    _say_failed(out, result)
+
+
+def _say_failed(out: Path, result: ScoreResult) -> None:
+    from lidal3d.cli.progress import count, say
+
     if result.failed:
         say(f"{count(len(result.failed), 'frame')} could not be read: {out / 'failed.jsonl'}; mend them and run again")
         raise typer.Exit(1)

@@ -12,7 +12,9 @@ import typer
 if TYPE_CHECKING:
     from lidal3d.config import Config
 
-Drive = Annotated[Path, typer.Argument(help="A drive log: SemanticKITTI, nuScenes, Argoverse 2, PandaSet or a folder.")]
+Drive = Annotated[
+    Path, typer.Argument(help="A drive log: SemanticKITTI, nuScenes, Argoverse 2, PandaSet, mmdet3d or a folder.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")]
 Preset = Annotated[str, typer.Option(help="default (repaired) or paper (what LiDAL's released code does).")]
 ConfigFile = Annotated[
@@ -24,7 +26,8 @@ Assignments = Annotated[
 Layout = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="semantickitti, nuscenes, argoverse2, pandaset or folder, where it isn't recognised."
+        metavar="NAME",
+        help="semantickitti, nuscenes, argoverse2, pandaset, mmdet3d or folder, where it isn't recognised.",
     ),
 ]
 LabelMap = Annotated[

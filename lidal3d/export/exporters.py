@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from lidal3d.export.mmdet3d import export_mmdet3d
 from lidal3d.export.options import ExportOptions
 from lidal3d.export.point_labeler import export_point_labeler
 from lidal3d.export.queue import LabelQueue
@@ -15,7 +16,9 @@ from lidal3d.scene.scene import Scene
 
 Exporter = Callable[[LabelQueue, Mapping[str, Scene], Path, ExportOptions], None]
 
+WITH_LABELS = ("mmdet3d",)  # formats that carry answers, too
 EXPORTERS: dict[str, Exporter] = {
     "point_labeler": export_point_labeler,
     "segments_ai": export_segments_ai,
+    "mmdet3d": export_mmdet3d,
 }

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from lidal3d.errors import UsageError
 
@@ -18,6 +19,7 @@ class ExportOptions:
         max_frames: the longest window; a longer run of frames is cut.
         cameras: copy the camera pictures too.
         url_prefix: put before every file name of a queue that is read over the network ("s3://bucket/round1/").
+        labels: a folder of `lidal3d ingest`, for formats that carry answers.
         predicted_classes: the model's class names in the order of its columns; empty where the drive's own are meant.
     """
 
@@ -25,6 +27,7 @@ class ExportOptions:
     max_frames: int = 100
     cameras: bool = True
     url_prefix: str = ""
+    labels: Path | None = None
     predicted_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

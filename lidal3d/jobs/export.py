@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lidal3d.errors import DataError, UsageError
-from lidal3d.export.exporters import EXPORTERS
+from lidal3d.export.exporters import EXPORTERS, WITH_LABELS
 from lidal3d.export.options import ExportOptions
 from lidal3d.export.queue import LabelQueue, label_queue
 from lidal3d.files import replacing_folder
@@ -47,7 +47,7 @@ def export_job(
         What was exported.
 
     Raises:
-        UsageError: an unknown format, or an `out` that holds files.
+        UsageError: an unknown format, labels for one that carries none, or an `out` that holds files.
         DataError: manifest or drive are missing, damaged, or don't fit each other.
     """
     selection_folder, out = Path(selection_folder), Path(out)
@@ -55,6 +55,8 @@ def export_job(
         near = difflib.get_close_matches(format, FORMATS, n=1, cutoff=0.4)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(FORMATS)}"
         raise UsageError(f"no export format '{format}' ({hint})")
+    if options is not None and options.labels is not None and format not in WITH_LABELS:
+        raise UsageError(f"--labels: {format} carries no answers (known: {', '.join(WITH_LABELS)}); leave it out")
     refuse_full_folder(out, overwrite)
     queue = read_queue(selection_folder)
     if format == COPY:

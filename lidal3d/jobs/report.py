@@ -158,7 +158,7 @@ def report_facts(
         facts["model"] = f"{store.model}: {len(store.classes)} classes, {_count(store.views, 'view')}"
     elif "model" in table.metadata:
         facts["model"] = f"{table.metadata['model']}: {len(table.metadata.get('classes', ()))} classes"
-    ranked = f"{config.select.score}, {config.select.distance_m(config.units.kind):g} m apart"
+    ranked = f"{config.select.score}, {config.select.distance_m(table.kind):g} m apart"
     budget = f"{config.select.budget} by {ranked if strategy == LIDAL.name else strategy}"
     return {**facts, "units": f"{table.kind}, {len(table):,} scored", "selection": budget,
             "settings": settings_text(config), "created": created, "lidal3d": __version__}  # fmt: skip

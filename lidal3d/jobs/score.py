@@ -98,18 +98,25 @@ def score_drive(
     return finish([out], parts, out)
 
 
+def refuse_sources(*, predictions: Path | None, model: Path | None, boxes: Path | None) -> None:
+    """Raise UsageError unless exactly one of what a drive can be scored with is given."""
+    paths = {"--predictions": predictions, "--model": model, "--boxes": boxes}
+    given = [name for name, path in paths.items() if path is not None]
+    if len(given) != 1:
+        said = f"{' and '.join(given)} are given" if given else "none is given"
+        raise UsageError(f"--predictions, --model or --boxes: {said}; give the one that is to be scored with")
+
+
 def score_source(
     predictions: Path | None, model: Path | None, scenes: Sequence[Scene], config: Config, device: str = "cpu"
 ) -> MapSource:
-    """What a drive is scored with: saved predictions, or a model that predicts each sweep as it is scored.
+    """What regions are scored with: saved predictions, or a model that predicts each sweep as it is scored.
 
     Raises:
         UsageError: both are given, or neither.
         DataError: no predictions or model there, or a model of other classes than the drive's.
     """
-    if (predictions is None) == (model is None):
-        given = "both are given" if model is not None else "neither is given"
-        raise UsageError(f"--predictions or --model: {given}; give the one that is to be scored with")
+    refuse_sources(predictions=predictions, model=model, boxes=None)
     return PredictionStore.open(predictions) if predictions else live_source(scenes, str(model), config.predict, device)
 
 

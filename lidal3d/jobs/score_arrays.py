@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays row for row beside a score table: mean features and mean probabilities of its units, as .npy files."""
+"""Arrays row for row beside a score table, as .npy files: features and probabilities of its units.
+
+Of regions they are means over the points, of boxes the box's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +44,17 @@ def join_arrays(paths: Sequence[Path], out: Path) -> None:
     widths = sorted({columns for rows, columns in shapes if rows})
     if len(widths) > 1:
         raise DataError(f"{out}: parts with {widths[0]} and with {widths[1]} columns; let one model predict them all")
-    header = {"descr": "<f4", "fortran_order": False, "shape": (sum(rows for rows, _ in shapes), *(widths or [0]))}
+    rows = sum(rows for rows, _ in shapes)
+    write_blocks(out, rows, widths[0] if widths else 0, (np.load(path, allow_pickle=False) for path in paths))
+
+
+def write_blocks(out: Path, rows: int, columns: int, blocks: Iterable[npt.NDArray[np.float32]]) -> None:
+    """Save blocks (K, columns) one after the other as one float32 array (rows, columns), holding one at a time."""
+    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
     with replacing(out) as temporary, open(temporary, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for path in paths:
-            file.write(np.load(path, allow_pickle=False).astype("<f4", copy=False).tobytes())
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, "<f4").tobytes())
 
 
 def read_pool(folder: Path, names: Collection[str] = ARRAYS) -> UnitPool:

@@ -14,7 +14,7 @@ from lidal3d.files import write_json
 from lidal3d.jobs.score_arrays import write_part_arrays
 from lidal3d.jobs.score_parts import Part
 from lidal3d.jobs.score_scene import Recipe, empty_pool, score_scene
-from lidal3d.parallel.memory import give_memory_back
+from lidal3d.parallel.memory import memory_given_back
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import concatenate
 from lidal3d.strategies.pool import UnitPool
@@ -74,7 +74,11 @@ def missing_tasks(
 
 def run_task(task: ScoreTask, tick: Callable[[], None]) -> None:
     """Score a run of parts; each is written as soon as its last frame is scored."""
-    give_memory_back()
+    with memory_given_back():
+        _run_task(task, tick)
+
+
+def _run_task(task: ScoreTask, tick: Callable[[], None]) -> None:
     failures: list[dict[str, Any]] = []
 
     def record(frame: int, error: DataError) -> None:

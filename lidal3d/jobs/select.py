@@ -23,6 +23,7 @@ from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
+from lidal3d.select.boxes import BoxUnits, without_pseudo
 from lidal3d.select.history import history_of
 from lidal3d.select.manifest import Manifest, read_manifest, refuse_foreign_folder, write_manifest
 from lidal3d.select.members import (
@@ -71,6 +72,7 @@ def select_job(
     start: Callable[[int], None] = lambda frames: None,
     tick: Callable[[], None] = lambda: None,
     strategy: str = LIDAL.name,
+    source_scores: Path | None = None,
 ) -> SelectOutcome:
     """Choose from `scores_folder/scores.parquet` and write the manifest to `out`.
 
@@ -84,11 +86,12 @@ def select_job(
         start: told how many frames are to be read again.
         tick: called for each frame done.
         strategy: its name.
+        source_scores: scores of a labelled drive by the same model, for strategies that compare with one.
 
     Raises:
         DataError: a table, drive, prediction or earlier manifest that is missing, damaged or doesn't fit the others.
         UsageError: a budget that makes no sense, an `out` that holds other files, a strategy that doesn't exist or
-            that needs what the scores lack.
+            that needs what the scores lack, a source for one that compares with none.
     """
     from lidal3d.scene.open import open_drive
 
@@ -97,7 +100,11 @@ def select_job(
     refuse_foreign_folder(Path(out))
     if Path(out).resolve() in [Path(folder).resolve() for folder in earlier]:
         raise UsageError(f"{out}: is an earlier round's selection and would be lost; choose another --out")
-    pool = read_pool(Path(scores_folder), chosen.needs & {"features", "probabilities"})
+    arrays = chosen.needs & {"features", "probabilities"}
+    pool = read_pool(Path(scores_folder), arrays)
+    if source_scores is not None and "source" not in chosen.needs:
+        raise UsageError(f"strategy '{chosen.name}' compares with no source; drop --source, or choose d2ada")
+    labelled_pool = None if source_scores is None else read_pool(Path(source_scores), arrays)
     source = source_paths(Path(scores_folder), drive, predictions)
     scenes = open_drive(Path(source["drive"]), layout)
     return select_from_scenes(
@@ -107,7 +114,11 @@ def select_job(
         Path(out),
         config,
         [read_manifest(Path(folder)) for folder in earlier],
-        source={**source, "scores": str(Path(scores_folder).resolve())},
+        source={
+            **source,
+            "scores": str(Path(scores_folder).resolve()),
+            **({} if source_scores is None else {"source_scores": str(Path(source_scores).resolve())}),
+        },
         labelled_frames=labelled_frames,
         keep_going=keep_going,
         workers=workers,
@@ -115,6 +126,7 @@ def select_job(
         tick=tick,
         partition=_track_units(Path(scores_folder), scenes) if pool.table.kind == TRACK else None,
         strategy=chosen,
+        labelled_pool=labelled_pool,
     )
 
 
@@ -147,25 +159,30 @@ def select_from_scenes(
     tick: Callable[[], None] = lambda: None,
     partition: Partition | FramePartition | None = None,
     strategy: Strategy = LIDAL,
+    labelled_pool: UnitPool | None = None,
 ) -> SelectOutcome:
     """`select_job` on what is open already; arguments and errors as there.
 
     Args:
         predictions: needed where the strategy pseudo-labels and `config.pseudo.budget` isn't 0.
         partition: what cut the sweeps when they were scored; None makes it from the table's settings.
+        labelled_pool: scored units of a labelled drive to compare with.
     """
-    config = config.model_copy(update={"units": units_of(pool.table, config)})
+    config = without_pseudo(config.model_copy(update={"units": units_of(pool.table, config)}), pool.table.kind)
     by_id = {scene.id: scene for scene in scenes}
     history = history_of(
         [(manifest.selection, manifest.pseudo) for manifest in earlier], frame_indices(by_id, labelled_frames)
     )
     rng = np.random.default_rng(config.select.seed)
-    selection, pseudo = strategy.choose(pool, config, lambda scene, frame: frame_of(by_id, scene, frame), history, rng)
+    selection, pseudo = strategy.choose(
+        pool, config, lambda scene, frame: frame_of(by_id, scene, frame), history, rng, labelled_pool
+    )
     if pseudo.picks and predictions is None:
         raise UsageError("pseudo-labels need the predictions; give --predictions, or set pseudo.budget=0")
     tasks = frame_tasks(
-        selection, pseudo, by_id, partition or partition_of(config.units), predictions, config.pseudo, keep_going
-    )
+        selection, pseudo, by_id, partition or partition_of_table(pool.table, config.units), predictions, config.pseudo,
+        keep_going,
+    )  # fmt: skip
     start(len(tasks))
     answers = answers_of(tasks, workers, tick)
     failed = tuple(
@@ -278,6 +295,11 @@ def partition_of(units: UnitsConfig) -> Partition:
     from lidal3d.units import make_partition
 
     return make_partition(units)
+
+
+def partition_of_table(table: ScoreTable, units: UnitsConfig) -> Partition | FramePartition:
+    """What cuts sweeps into the units of a table: its boxes, or what its settings say."""
+    return partition_of(units) if table.boxes is None else BoxUnits.of_table(table)
 
 
 def answers_of(

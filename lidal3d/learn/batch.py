@@ -29,23 +29,33 @@ class Sweep:
         points: (N, 4) float32, x y z in metres, intensity.
         labels: (N,) uint8 train ids, 255 where there is none.
         weights: (N,) float32, or None where all labels weigh 1.
-        share: how much of the whole sweep this is, in points.
+        whole: points of the sweep that this was cut from, or None where it is whole itself.
     """
 
     points: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
     weights: npt.NDArray[np.float32] | None = None
-    share: float = 1.0
+    whole: int | None = None
+
+    @property
+    def share(self) -> float:
+        """How many points this has for each of the whole sweep."""
+        return 1.0 if self.whole is None else len(self.points) / max(self.whole, 1)
+
+    @property
+    def labelled_share(self) -> float:
+        """How many labels this has for each point of the whole sweep."""
+        whole = len(self.points) if self.whole is None else self.whole
+        return float(np.count_nonzero(self.labels != IGNORE)) / max(whole, 1)
 
     def within(self, range_m: float) -> Sweep:
         """Only the points nearer than this to the sensor's axis."""
         return self._only(np.hypot(self.points[:, 0], self.points[:, 1]) < range_m)
 
     def around_labels(self, context_m: float) -> Sweep:
-        """Only the points about `context_m` or less, seen from above, from one with a label; `share` says how many."""
-        near = near_labels(self.points[:, :2], self.labels != IGNORE, context_m)
-        cut = self._only(near)
-        return Sweep(cut.points, cut.labels, cut.weights, len(cut.points) / max(len(self.points), 1))
+        """Only the points about `context_m` or less, seen from above, from one with a label."""
+        cut = self._only(near_labels(self.points[:, :2], self.labels != IGNORE, context_m))
+        return Sweep(cut.points, cut.labels, cut.weights, len(self.points))
 
     def _only(self, kept: npt.NDArray[np.bool_]) -> Sweep:
         return Sweep(self.points[kept], self.labels[kept], None if self.weights is None else self.weights[kept])

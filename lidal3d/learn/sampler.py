@@ -26,8 +26,9 @@ from lidal3d.learn.sparse import Level
 from lidal3d.learn.threads import threads
 from lidal3d.scene.labels import IGNORE
 
-# Sweeps cut to their labels in place of one whole sweep: reading them must not cost more than learning from them.
-MOST_SWEEPS = 16
+# In place of each whole sweep: so many cut to their labels, with so many times its points.
+MOST_SWEEPS = 64
+MOST_POINTS = 2.0
 
 
 @dataclass(frozen=True)
@@ -100,19 +101,30 @@ class Sampler:
         )
 
     def _draw(self) -> list[int]:
-        """The next sweeps, as many as come nearest to `batch` whole ones; at least one."""
+        """The next sweeps: `batch` of them, or so many cut ones as come nearest to as many labels as `batch` have points.
+
+        At least one; labels that lie too scattered for that end at twice the points of `batch` sweeps.
+        """
         drawn: list[int] = []
-        filled = 0.0
+        labels = points = 0.0
         while len(drawn) < MOST_SWEEPS * self._config.batch:
             if not self._order:
                 self._order = self._rng.permutation(self._frames).tolist()
-            # Whole sweeps need not be read to be counted: another process may be the one to read them.
-            size = self._read(self._order[0]).share if self._config.context_m else 1.0
-            if drawn and filled + size / 2 > self._config.batch:
+            more_labels, more_points = self._shares(self._order[0])
+            full = labels + more_labels / 2 > self._config.batch
+            if drawn and (full or points + more_points > MOST_POINTS * self._config.batch):
                 break
             drawn.append(self._order.pop(0))
-            filled += size
+            labels, points = labels + more_labels, points + more_points
         return drawn
+
+    def _shares(self, index: int) -> tuple[float, float]:
+        """Labels and points of a sweep for each point of the whole one."""
+        if not self._config.context_m:
+            # Whole sweeps need not be read to be counted: another process may be the one to read them.
+            return 1.0, 1.0
+        sweep = self._read(index)
+        return sweep.labelled_share, sweep.share
 
 
 def ahead(sampler: Sampler, steps: int) -> Iterator[Batch]:

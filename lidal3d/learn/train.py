@@ -38,7 +38,7 @@ LabelSource = Callable[[Frame], tuple[npt.NDArray[np.uint8], npt.NDArray[np.floa
 GRADIENT_LIMIT = 10.0
 # A class seen in a handful of points must not drown the rest.
 CLASS_WEIGHT_LIMIT = 10.0
-SWEEPS_KEPT = 256
+SWEEPS_KEPT = 512
 
 
 def train(

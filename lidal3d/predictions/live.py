@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from lidal3d.config import PredictConfig
 from lidal3d.errors import DataError
+from lidal3d.parallel.memory import scratch_memory
 from lidal3d.predictions.maps import FrameMaps
 from lidal3d.scene.scene import Frame
 
@@ -98,7 +99,7 @@ class LivePredictions:
         rng = frame_rng(self.config.seed, frame.scene.id, frame.name)
         try:
             # Sums depend on how many threads share them: with one, the bytes are the same for any number of workers.
-            with one_thread():
+            with one_thread(), scratch_memory():
                 exact = predict_maps(
                     self.load(), points, self.config.views, rng, "features" in self.extras, "members" in self.extras
                 )

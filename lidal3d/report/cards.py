@@ -23,6 +23,7 @@ from lidal3d.scene.labels import LabelMap
 from lidal3d.scene.pose import inverse, transform
 from lidal3d.scene.scene import Frame, Scene
 from lidal3d.select.selection import Pick
+from lidal3d.units.boxes import corners_of
 
 NEIGHBOURS = 3
 CAMERA_RAMP = 64
@@ -105,6 +106,11 @@ def _order(unit: QueuedUnit) -> tuple[str, int, int]:
     return unit.pick.key.scene, unit.pick.key.frame, unit.pick.key.unit
 
 
+def _outline(unit: QueuedUnit, region_xyz: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """What is drawn round a unit: the corners of its box, or its points (K, 3)."""
+    return region_xyz if unit.pick.box is None else corners_of(unit.pick.box)
+
+
 def neighbour_frames(index: int, frames: int, half_window: int) -> list[int]:
     """Up to three frames spread over the window round `index`, without it.
 
@@ -136,7 +142,7 @@ class _Drawer:
         check_indices(unit, len(xyz), frame)
         value = self._divergence(scene, index)
         region_xyz = xyz[unit.indices]
-        crop = crop_around(region_xyz, self.settings.crop_m)
+        crop = crop_around(_outline(unit, region_xyz), self.settings.crop_m)
         return Card(
             pick=unit.pick,
             range_m=float(np.linalg.norm(region_xyz[:, :2].mean(axis=0))) if len(region_xyz) else 0.0,
@@ -159,8 +165,10 @@ class _Drawer:
         png = divergence_picture(crop, xyz[seen], is_region[seen], None if value is None else value[seen],
                                  self.settings.largest_divergence)  # fmt: skip
         label = f"bird's-eye view of pick {unit.pick.rank} by divergence"
-        svg = birdseye_svg(png, crop, label, np.zeros(2), np.array([1.0, 0.0]), xyz[unit.indices])
-        return Panel(svg, "Region" if value is None else "Divergence", "of this frame")
+        svg = birdseye_svg(png, crop, label, np.zeros(2), np.array([1.0, 0.0]),
+                            _outline(unit, xyz[unit.indices]))  # fmt: skip
+        plain = "Region" if unit.pick.box is None else "Box"
+        return Panel(svg, plain if value is None else "Divergence", "of this frame")
 
     def _class_panels(self, crop: Crop, frame: Frame, unit: QueuedUnit,
                       region_xyz: npt.NDArray[np.floating]) -> tuple[Panel, ...]:  # fmt: skip

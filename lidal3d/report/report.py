@@ -34,6 +34,12 @@ from lidal3d.scene.labels import LabelMap
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
 
+BOX_HISTOGRAMS = {
+    "objectness": "the detector's largest class score",
+    "softmax_entropy": "nats; of the box's own distribution",
+    "divergence": "nats; how much the boxes matched in neighbour frames contradict",
+    "missed": "share of the neighbour frames in view without a matching box",
+}
 HISTOGRAMS = {
     "divergence": "nats; how much neighbour frames contradict",
     "entropy": "nats; of the mean over neighbour frames",
@@ -133,7 +139,7 @@ def _histograms(given: ReportInput) -> str:
     picked = picked_rows(given.queue, given.table)
     charts = [
         histogram(name, unit, given.table.scores[name], picked)
-        for name, unit in HISTOGRAMS.items()
+        for name, unit in (HISTOGRAMS if given.table.boxes is None else BOX_HISTOGRAMS).items()
         if name in given.table.scores
     ]
     charts.append("<h3>range</h3>" + paired_bars(range_breakdown(given.queue, given.table, given.scenes)))

@@ -9,6 +9,7 @@ people's labels are carried; nothing is a label that people would have had to gi
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -111,6 +112,12 @@ def counts_of(labels: CarriedLabels, world: World) -> dict[str, int]:
             carried += int(given.sum())
             right += int((found[given] == truth[given]).sum())
     return {"points": carried, "right": right}
+
+
+def carried_points(folder: Path) -> int:
+    """How many labels were carried for the training whose model lies in a folder."""
+    path = folder / COUNTS_FILE
+    return int(json.loads(path.read_text(encoding="utf-8"))["points"]) if path.is_file() else 0
 
 
 @dataclass(frozen=True)

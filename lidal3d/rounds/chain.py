@@ -25,7 +25,7 @@ from lidal3d.files import write_json
 from lidal3d.jobs.track import track_drive
 from lidal3d.rounds.carry import COUNTS_FILE, CarriedLabels, carry_labels, counts_of
 from lidal3d.rounds.carry_tracks import carry_by_track
-from lidal3d.rounds.choosing import assumed_in, choose
+from lidal3d.rounds.choosing import SCORES, SOURCE_SCORES, assumed_in, choose
 from lidal3d.rounds.held_out import held_out_records
 from lidal3d.rounds.initial import initial_records
 from lidal3d.rounds.ledger import Ledger
@@ -34,6 +34,7 @@ from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth
 from lidal3d.rounds.record import Record, by_people
 from lidal3d.rounds.seeds import derived_seed
+from lidal3d.rounds.source import mixed_frames, with_source
 from lidal3d.rounds.stages import Staged, train_in_stages
 from lidal3d.rounds.training import evaluate_model, one_torch_thread, train_model, training_frames
 from lidal3d.rounds.world import World, open_world
@@ -83,7 +84,7 @@ def _run_full(link: Link, world: World, tick: Tick) -> None:
     config = link.experiment.shared_settings().train
     trainings = 1 + link.experiment.rounds if link.experiment.start == "warm" else 1
     config = config.model_copy(update={"steps": config.steps * trainings})
-    frames = world.labelled_train_frames()
+    frames = mixed_frames(world.labelled_train_frames(), world, link.experiment.world)
     train_model(link, link.folder, world, config, own_labels, frames, 0, None)
     evaluate_model(link, link.folder, world)
     tick()
@@ -101,7 +102,8 @@ def _run_row(link: Link, world: World, tick: Tick) -> None:
         before = round_folder(link.out, link.seed, link.what, number - 1)
         if ledger.last_round < number:
             choose(link, world, ledger, config, strategy, number, before, folder)
-        shutil.rmtree(folder / "scores", ignore_errors=True)
+        for scores in (SCORES, SOURCE_SCORES):
+            shutil.rmtree(folder / scores, ignore_errors=True)
         if not (folder / EVALUATION_FILE).is_file():
             known = [record for record in ledger.records if record.round <= number]
             _train_round(link, world, known, config, number, before, folder)
@@ -132,6 +134,7 @@ def _train_on(
 ) -> None:
     """Train on a ledger's labels and on those carried from them, in one go; carried labels go when it is done."""
     if (folder / MODEL_FILE).is_file():
+        shutil.rmtree(folder / CARRIED, ignore_errors=True)
         return
     source: LedgerLabels | CarriedLabels = labels
     if config.carry.by == "track":
@@ -144,7 +147,8 @@ def _train_on(
         source = carry_labels(labels, world.train_by_id, world.classes.classes, config.carry, folder / CARRIED)
         write_json(folder / COUNTS_FILE, counts_of(source, world))
     frames = training_frames(source, world, config.train, link.experiment.sampling)
-    train_model(link, folder, world, config.train, source, frames, number, start)
+    frames = mixed_frames(frames, world, link.experiment.world)
+    train_model(link, folder, world, config.train, with_source(source, world), frames, number, start)
     shutil.rmtree(folder / CARRIED, ignore_errors=True)
 
 

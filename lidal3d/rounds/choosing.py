@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from lidal3d.select.selection import Selection, UnitKey
 from lidal3d.strategies import UnitPool
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.units import make_partition
+
+SCORES, SOURCE_SCORES = "scores", "source-scores"  # folders, gone when the choice is made
 
 
 def choose(
@@ -69,22 +72,32 @@ def _write_queue(
     predict = config.predict.model_copy(update={"seed": derived_seed("predict", link.seed, number)})
     config = config.model_copy(update={"predict": predict})
     model = load_model(before, world.classes.classes)
-    pool, guesses = score_pool(
-        world.train, model, config, partition, Wanted.by(strategy), folder / "scores", link.device
-    )
+    wanted = Wanted.by(strategy)
+    pool, guesses = score_pool(world.train, model, config, partition, wanted, folder / SCORES, link.device)
+    source = None
+    if world.source and "source" in strategy.needs:
+        # Only what is compared: no score columns, no pseudo-labels.
+        compared = replace(wanted, columns=(), guesses=False, members=False, labels=False)
+        source, _ = score_pool(world.source, model, config, partition, compared, folder / SOURCE_SCORES, link.device)
     history = history_of_records(records, partition.kind)
     # By strategy, not by row: rows that differ in training alone are compared on the same draws.
     rng = derived_rng("choose", link.seed, number, link.experiment.strategy_of(link.what))
-    selection, pseudo = choose_from(pool, strategy, config, world, history, rng)
+    selection, pseudo = choose_from(pool, strategy, config, world, history, rng, source)
     write_queue(selection, pseudo, world, config, guesses, folder / "queue")
 
 
 def choose_from(
-    pool: UnitPool, strategy: Strategy, config: Config, world: World, history: Any, rng: np.random.Generator
+    pool: UnitPool,
+    strategy: Strategy,
+    config: Config,
+    world: World,
+    history: Any,
+    rng: np.random.Generator,
+    source: UnitPool | None = None,
 ) -> tuple[Selection, Selection]:
     """What the strategy asks and assumes; it may ask for what is left where the budget is more."""
     scenes = world.train_by_id
-    return strategy.choose(pool, config, lambda scene, frame: frame_of(scenes, scene, frame), history, rng)
+    return strategy.choose(pool, config, lambda scene, frame: frame_of(scenes, scene, frame), history, rng, source)
 
 
 def write_queue(

@@ -28,6 +28,22 @@ class SimulateSettings(Settings):
     seed: int = Field(0, ge=0, description="of the first scene's town; the others follow")
 
 
+class SourceSettings(Settings):
+    """A labelled domain to come from: all its labels are trained on in every round, free of charge and never asked for."""
+
+    drive: str | None = Field(None, description="a labelled drive log; None to simulate one")
+    layout: str | None = Field(None, description="its layout, or None to recognise it")
+    label_map: str | None = Field(None, description="its label map, or None for the data set's own")
+    simulate: SimulateSettings | None = Field(None, description="simulated drives instead of a drive log")
+    share: float = Field(0.5, gt=0, lt=1, description="of the sweeps in training, once there are labels of the target")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SourceSettings:
+        if (self.drive is None) == (self.simulate is None):
+            raise ValueError("give the source a drive or simulate one, and not both")
+        return self
+
+
 class WorldSettings(Settings):
     """Where the sweeps come from, and which scenes are for validation: a scene is never in both.
 
@@ -48,6 +64,7 @@ class WorldSettings(Settings):
     validation_frames: tuple[str, ...] | None = Field(
         None, description="frames that are only evaluated on; with train_frames, and instead of scenes"
     )
+    source: SourceSettings | None = Field(None, description="a labelled domain to adapt from; the rest is the target")
     key_frames_only: bool = Field(True, description="evaluate on key frames with labels only")
 
     @model_validator(mode="after")
@@ -71,7 +88,9 @@ class WorldSettings(Settings):
 class InitialSettings(Settings):
     """What is labelled before the first round."""
 
-    kind: Literal["frames", "units"] = Field("frames", description="whole frames, or units at random")
+    kind: Literal["frames", "units", "none"] = Field(
+        "frames", description="whole frames, or units at random; none where world.source is what is labelled"
+    )
     share: float = Field(0.01, gt=0, le=1, description="share of the frames (at least one), or of the points")
     per_scene: bool = Field(False, description="frames: the share of every scene on its own, as LiDAL does on KITTI")
 
@@ -137,6 +156,8 @@ class ExperimentConfig(Settings):
     def _sound(self) -> ExperimentConfig:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"{len(self.seeds)} seeds, {len(set(self.seeds))} of them different; name each once")
+        if self.initial.kind == "none" and self.world.source is None:
+            raise ValueError("initial.kind none leaves nothing to train the first model on; give world.source")
         for name in self.strategies:
             if name in ("initial", "full", "world", "ledgers"):
                 raise ValueError(f"a row can't be called '{name}': it is the name of a part of the results")
@@ -207,9 +228,13 @@ def parse_experiment(values: dict[str, Any], where: str) -> ExperimentConfig:
     """An experiment from plain values, with every row's settings tested. Raises UsageError as `load_experiment`."""
     values = _with_training_kind(values)
     refuse_unknown_keys(values, ExperimentConfig, where, prefix="")
-    simulate = (values.get("world") or {}).get("simulate")
-    if isinstance(simulate, dict):
-        refuse_unknown_keys(simulate, SimulateSettings, where, prefix="world.simulate.")
+    world = values.get("world")
+    source = world.get("source") if isinstance(world, dict) else None
+    for group, model, prefix in ((world, WorldSettings, "world."), (source, SourceSettings, "world.source.")):
+        simulate = group.get("simulate") if isinstance(group, dict) else None
+        for part, of, name in ((group, model, prefix), (simulate, SimulateSettings, f"{prefix}simulate.")):
+            if isinstance(part, dict):
+                refuse_unknown_keys(part, of, where, prefix=name)
     try:
         experiment = ExperimentConfig.model_validate(values)
     except ValidationError as error:

@@ -4,6 +4,7 @@
 
     OUT/config.yaml, run.json          what ran; a folder of another experiment is refused
     OUT/world/                         the simulated drives, where the world is simulated
+    OUT/source/                        those of the source, where it is
     OUT/seed-S/…                       every stage's files, see `lidal3d.rounds.chain`
     OUT/metrics.csv, metrics_full.csv, table.txt, curves.svg, ledgers/
 
@@ -29,7 +30,7 @@ from lidal3d.rounds.links import Link, is_done, seed_folder, trainings_of
 from lidal3d.rounds.notes import training_notes, warnings_of
 from lidal3d.rounds.results import Measured, collect, full_csv, metrics_csv
 from lidal3d.rounds.table import table_text
-from lidal3d.rounds.world import WORLD_FOLDER, World, open_world
+from lidal3d.rounds.world import SOURCE_FOLDER, WORLD_FOLDER, World, open_world
 from lidal3d.strategies import strategy_named
 
 RUN_FILE = "run.json"
@@ -70,11 +71,16 @@ def run_experiment(
     """
     out = Path(out)
     for row in experiment.strategies:
-        _refuse_stages_without_pseudo_labels(experiment, row)
+        _refuse_stages(experiment, row)
     _claim(experiment, out)
-    if experiment.world.simulate is not None:
-        note("simulating")
-        _simulate(experiment.world.simulate, out, workers)
+    source = experiment.world.source
+    for settings, folder in (
+        (experiment.world.simulate, WORLD_FOLDER),
+        (None if source is None else source.simulate, SOURCE_FOLDER),
+    ):
+        if settings is not None:
+            note("simulating")
+            _simulate(settings, out / folder, workers)
     world = open_world(experiment.world, out)
     _refuse_other_world(world, out)
     _run_links(experiment, out, workers, device, start, tick, note)
@@ -82,8 +88,17 @@ def run_experiment(
     return _write_results(experiment, world, out, rows)
 
 
-def _refuse_stages_without_pseudo_labels(experiment: ExperimentConfig, row: str) -> None:
+def _refuse_stages(experiment: ExperimentConfig, row: str) -> None:
     strategy, kind = strategy_named(experiment.strategy_of(row)), experiment.training_of(row).kind
+    if kind != "single" and experiment.world.source is not None:
+        raise UsageError(
+            f"row '{row}': training '{kind}' can't mix in a source's labels; take single, or no world.source"
+        )
+    if kind != "single" and experiment.settings_of(row).carry.half_window:
+        raise UsageError(
+            f"row '{row}': training '{kind}' can't tell carried labels from those it sets aside; take single, or "
+            "carry.half_window=0"
+        )
     if kind != "single" and strategy.pseudo is None:
         raise UsageError(
             f"row '{row}': training '{kind}' is for pseudo-labels, '{strategy.name}' has none; drop it, or choose lidal"
@@ -94,6 +109,8 @@ def _claim(experiment: ExperimentConfig, out: Path) -> None:
     """Note what the folder is for, or refuse a folder that is for something else."""
     mark = fingerprint(experiment.model_dump(mode="json"))
     path = out / RUN_FILE
+    for folder in [out, *(path for path in out.rglob("*") if path.is_dir())]:
+        remove_abandoned(folder)
     if path.is_file():
         if _recorded(path).get("experiment") != mark:
             raise DataError(f"{out}: holds an experiment with other settings; choose another --out, or remove it")
@@ -101,7 +118,6 @@ def _claim(experiment: ExperimentConfig, out: Path) -> None:
         raise DataError(f"{out}: is not empty and holds no experiment; choose another --out")
     else:
         write_json(path, {"experiment": mark})
-    remove_abandoned(out)
     if not (out / "config.yaml").is_file():
         experiment.write(out / "config.yaml")
 
@@ -118,6 +134,8 @@ def _refuse_other_world(world: World, out: Path) -> None:
     """A drive that changed since the first run would make half of the results lies."""
     path = out / "scenes.json"
     found = {"train": scene_marks(world.train), "validation": scene_marks(world.validation)}
+    if world.source:
+        found["source"] = scene_marks(world.source)
     if not path.is_file():
         write_json(path, found)
     elif _recorded(path) != found:
@@ -131,10 +149,10 @@ class _SceneTask:
     number: int
 
 
-def _simulate(settings: SimulateSettings, out: Path, workers: int) -> None:
+def _simulate(settings: SimulateSettings, folder: Path, workers: int) -> None:
     """Write the scenes that aren't there: a scene's folder appears when it is whole."""
-    numbers = [n for n in range(settings.scenes) if not (out / WORLD_FOLDER / "sequences" / f"{n:02d}").is_dir()]
-    for _ in run_tasks(_write_scene, [_SceneTask(settings, out / WORLD_FOLDER, n) for n in numbers], workers):
+    numbers = [n for n in range(settings.scenes) if not (folder / "sequences" / f"{n:02d}").is_dir()]
+    for _ in run_tasks(_write_scene, [_SceneTask(settings, folder, n) for n in numbers], workers):
         pass
 
 
@@ -174,13 +192,12 @@ def _write_results(
     experiment: ExperimentConfig, world: World, out: Path, rows: tuple[Measured, ...]
 ) -> ExperimentResult:
     warnings = warnings_of(experiment, world)
-    table = table_text(experiment.name, rows, warnings, training_notes(experiment))
+    table = table_text(experiment.name, rows, warnings, training_notes(experiment, out))
     for seed in experiment.seeds:
         for row in experiment.strategies:
             copied = out / "ledgers" / f"{row}_seed-{seed}.jsonl"
             with replacing(copied) as temporary:
                 shutil.copyfile(seed_folder(out, seed) / row / "ledger.jsonl", temporary)
-    remove_abandoned(out / "ledgers")
     write_text(out / "metrics_full.csv", full_csv(rows))
     write_text(out / "curves.svg", curves_svg(experiment.name, rows, warnings))
     write_text(out / "table.txt", table + "\n")

@@ -9,7 +9,7 @@ started from, has learnt. The initial set is always trained on, since all strate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -47,11 +47,11 @@ def held_out_records(records: Sequence[Record], settings: TrainingSettings, seed
 
 
 def _taken(new: dict[Group, int], left: float, initial: set[Group], rng: np.random.Generator) -> set[Group]:
-    """Of the groups with labels for the first time those that fit in what is left; first those without initial labels."""
-    names = sorted(new)
-    order = sorted((names[place] for place in rng.permutation(len(names))), key=lambda group: group in initial)
+    """Of the groups with labels for the first time those that fit in what is left, in random order."""
+    names = sorted(_unlike(new, initial))
     taken = set()
-    for group in order:
+    for place in rng.permutation(len(names)):
+        group = names[place]
         if new[group] <= left:
             taken.add(group)
             left -= new[group]
@@ -59,9 +59,14 @@ def _taken(new: dict[Group, int], left: float, initial: set[Group], rng: np.rand
 
 
 def _smallest(new: dict[Group, int], limit: float, initial: set[Group]) -> set[Group]:
-    """The smallest group, rather one without initial labels; none where it has more points than the limit."""
-    order = sorted(new, key=lambda group: (group in initial, new[group], group))
+    """The smallest group; none where it has more points than the limit."""
+    order = sorted(_unlike(new, initial), key=lambda group: (new[group], group))
     return {order[0]} if order and new[order[0]] <= limit else set()
+
+
+def _unlike(groups: Iterable[Group], initial: set[Group]) -> list[Group]:
+    """The groups without initial labels, of which others would hold near copies; all where there are no such groups."""
+    return [group for group in groups if group not in initial] or list(groups)
 
 
 def _group(record: Record, settings: TrainingSettings) -> Group:

@@ -20,11 +20,13 @@ from lidal3d.units.base import Partition
 def initial_records(
     frames: Sequence[Frame], settings: InitialSettings, partition: Partition, seed: int
 ) -> list[Record]:
-    """Records of the initial set, in order of (scene, frame, unit).
+    """Records of the initial set, in order of (scene, frame, unit); none with kind "none".
 
     Raises:
         DataError: a share of the points in which not one unit fits.
     """
+    if settings.kind == "none":
+        return []
     rng = derived_rng("initial", seed)
     chosen = _frames(frames, settings, rng) if settings.kind == "frames" else _units(frames, settings, partition, rng)
     return sorted(chosen, key=lambda record: (record.scene, record.frame, record.unit))

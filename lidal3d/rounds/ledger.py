@@ -64,10 +64,12 @@ class Ledger:
 
     @classmethod
     def create(cls, path: Path | str, scenes: Sequence[Scene]) -> Ledger:
-        """Start an empty ledger of some scenes. Raises DataError where a file is in the way."""
+        """Start an empty ledger of some scenes. Raises DataError where a file is in the way, or one is lost."""
         path = Path(path)
         if path.exists():
             raise DataError(f"{path}: is there already; open it, or choose another --ledger")
+        if _head_path(path).exists() and (written := _read_head(path)["records"]):
+            raise DataError(f"{path}: is missing, but {written} records were written to it; restore it")
         classes = next((list(scene.label_map.classes) for scene in scenes if scene.label_map is not None), [])
         header = {
             "lidal3d_ledger": FORMAT,

@@ -11,6 +11,7 @@ from lidal3d.rounds.config import ExperimentConfig
 
 MODEL_FILE = "model.safetensors"
 EVALUATION_FILE = "evaluation.json"
+STAGES_FILE = "stages.json"
 SHARED = ("initial", "full")  # of a seed; no row may be called so
 
 

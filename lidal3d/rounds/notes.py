@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
-from lidal3d.rounds.config import ExperimentConfig
+import json
+from pathlib import Path
+
+from lidal3d.rounds.config import ExperimentConfig, SourceSettings
 from lidal3d.rounds.frame_split import nearest_s
+from lidal3d.rounds.links import STAGES_FILE, round_folder
 from lidal3d.rounds.world import World
 
 ONE_SEED = (
@@ -29,15 +33,30 @@ def same_scene(gap_s: float) -> str:
     )
 
 
-def training_notes(experiment: ExperimentConfig) -> list[str]:
-    """How the rows in stages were trained, which take more steps a round than the others."""
-    notes = []
-    for row in experiment.strategies:
-        training = experiment.training_of(row)
-        if training.kind != "single":
-            notes.append(
-                f"{row}: {training.kind.upper()}, {training.stages} stages a round, each of as many steps as another "
-                f"row's whole round; {100 * training.held_out:g} % of the points people were asked about choose between "
-                "them and are not trained on, though they count as labelled."
-            )
-    return notes
+def source_note(source: SourceSettings) -> str:
+    """What the source costs and weighs."""
+    return (
+        f"All labels of the source are trained on in every round, {100 * source.share:g} % of the sweeps once there are "
+        "labels of the target. They are free, and not in 'labelled'; pool and mIoU are the target's."
+    )
+
+
+def training_notes(experiment: ExperimentConfig, out: Path) -> list[str]:
+    """What all rows are trained on beside the target's labels, and how those in stages were; read from `out`."""
+    shared = [] if experiment.world.source is None else [source_note(experiment.world.source)]
+    return shared + [_note(experiment, out, row) for row in experiment.strategies if _in_stages(experiment, row)]
+
+
+def _in_stages(experiment: ExperimentConfig, row: str) -> bool:
+    return experiment.training_of(row).kind != "single"
+
+
+def _note(experiment: ExperimentConfig, out: Path, row: str) -> str:
+    training = experiment.training_of(row)
+    folders = [round_folder(out, seed, row, experiment.rounds) for seed in experiment.seeds]
+    told = [json.loads((folder / STAGES_FILE).read_text(encoding="utf-8")) for folder in folders]
+    share = sum(one["held_out"]["share_of_asked_points"] for one in told) / len(told)
+    return (
+        f"{row}: {training.kind.upper()}, {training.stages} stages a round, each of as many steps as another row's whole "
+        f"round. {100 * share:.0f} % of the points people were asked about choose between them: labelled, not trained on."
+    )

@@ -28,7 +28,7 @@ class Record:
         model: fingerprint of the model that asked or assumed; "" before there was one.
         strategy: who chose it.
         cost: in `currency`.
-        currency: points, regions, frames or seconds.
+        currency: points, regions, boxes, frames or seconds.
         center_m: (x, y, z) of the unit in its scene's frame, metres.
         queue: fingerprint of the manifest that asked, or "".
     """
@@ -126,6 +126,7 @@ def history_of_records(records: Sequence[Record], kind: str) -> History:
         tuple(map(_pick, units)),
         tuple(map(_pick, pseudo)),
         frozenset((record.scene, record.frame) for record in frames),
+        max((record.round for record in records), default=0),
     )
 
 

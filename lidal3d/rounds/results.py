@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lidal3d.config import SelectConfig
+from lidal3d.rounds.carry import carried_points
 from lidal3d.rounds.config import ExperimentConfig
 from lidal3d.rounds.ledger import Ledger
 from lidal3d.rounds.links import EVALUATION_FILE, round_folder, seed_folder
@@ -27,7 +28,16 @@ COLUMNS = (
     "miou",
     "full_supervision_miou",
 )
-MORE_COLUMNS = ("labelled_points", "pseudo_points", "frames", "units", "seconds", "pool_points", "pool_frames")
+MORE_COLUMNS = (
+    "labelled_points",
+    "pseudo_points",
+    "carried_points",
+    "frames",
+    "units",
+    "seconds",
+    "pool_points",
+    "pool_frames",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class Measured:
     Attributes:
         strategy, seed, round: which.
         labelled_points, pseudo_points: that people labelled so far, and that are assumed in this round.
+        carried_points: that got a person's label of another sweep in this round, see `lidal3d.rounds.carry`.
         frames, units: that people touched so far; a unit may be a region, a frame or a box.
         seconds: of labelling so far, as `select.seconds_per_unit` and `seconds_per_1000_points` reckon.
         pool_points, pool_frames: all there are.
@@ -50,6 +61,7 @@ class Measured:
     round: int
     labelled_points: int
     pseudo_points: int
+    carried_points: int
     frames: int
     units: int
     seconds: float
@@ -66,8 +78,8 @@ class Measured:
 
     @property
     def pseudo_fraction(self) -> float:
-        """Share of the training points that are assumed."""
-        return self.pseudo_points / self.pool_points
+        """Share of the training points that have a label which nobody gave them: assumed or carried."""
+        return (self.pseudo_points + self.carried_points) / self.pool_points
 
 
 def collect(experiment: ExperimentConfig, out: Path, world: World) -> list[Measured]:
@@ -91,7 +103,8 @@ def _of_chain(
     full_miou = float(json.loads(full.read_text())["miou"]) if experiment.full_supervision else float("nan")
     rows = []
     for number in range(experiment.rounds + 1):
-        found = json.loads((round_folder(out, seed, strategy, number) / EVALUATION_FILE).read_text())
+        folder = round_folder(out, seed, strategy, number)
+        found = json.loads((folder / EVALUATION_FILE).read_text())
         known = [record for record in ledger.records if record.round <= number]
         people, pseudo = by_people(known), pseudo_of_last_round([r for r in known if r.round == number])
         rows.append(
@@ -101,6 +114,7 @@ def _of_chain(
                 round=number,
                 labelled_points=sum(record.points for record in people),
                 pseudo_points=sum(record.points for record in pseudo),
+                carried_points=carried_points(folder),
                 frames=len({(record.scene, record.frame) for record in people}),
                 units=len(people),
                 seconds=labelling_seconds(people, config),

@@ -30,7 +30,7 @@ from lidal3d.files import replacing, write_json
 from lidal3d.learn.evaluate import mean_iou
 from lidal3d.rounds.config import TrainingSettings
 from lidal3d.rounds.evaluation import confusion_on
-from lidal3d.rounds.links import MODEL_FILE, Link
+from lidal3d.rounds.links import MODEL_FILE, STAGES_FILE, Link
 from lidal3d.rounds.masks import LedgerLabels
 from lidal3d.rounds.relabel import relabelled
 from lidal3d.rounds.seeds import derived_rng
@@ -38,7 +38,6 @@ from lidal3d.rounds.training import train_model, training_frames
 from lidal3d.rounds.world import World
 from lidal3d.scene.labels import IGNORE
 
-STAGES_FILE = "stages.json"
 STAGES_FOLDER = "stages"
 HELD_OUT_FILE = "held_out.json"
 HUMAN, PSEUDO = "human", "pseudo"
@@ -155,7 +154,7 @@ def _summary(staged: Staged, tried: Sequence[Sequence[Candidate]], best: Candida
     """stages.json."""
     return {
         "kind": staged.training.kind,
-        "held_out": _amount(staged.held_out),
+        "held_out": {**_amount(staged.held_out), "share_of_asked_points": _share(staged)},
         "learns_from": {HUMAN: _amount(staged.human), PSEUDO: _amount(staged.pseudo)},
         "stages": [
             {
@@ -167,6 +166,13 @@ def _summary(staged: Staged, tried: Sequence[Sequence[Candidate]], best: Candida
         ],
         "returned_stage": best.stage,
     }
+
+
+def _share(staged: Staged) -> float:
+    """Of the points that people were asked about in rounds, how many are set aside."""
+    aside = sum(record.points for record in staged.held_out.records)
+    asked = aside + sum(record.points for record in staged.human.records if record.labeller == "human")
+    return aside / asked if asked else 0.0
 
 
 def _amount(labels: LedgerLabels) -> dict[str, int]:

@@ -2,24 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The world of an experiment: a drive log or a simulated one, split into training and validation by scene.
 
-A drive of one scene can be split by frames, see `frame_split`; whoever reads the results is told.
+A drive of one scene can be split by frames, see `frame_split`; whoever reads the results is told. A world can have a
+source: other scenes, all labelled, which are only trained on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lidal3d.errors import DataError, UsageError
 from lidal3d.jobs.train import drive_classes
-from lidal3d.rounds.config import WorldSettings
+from lidal3d.rounds.config import SourceSettings, WorldSettings
 from lidal3d.rounds.frame_split import split_frames
 from lidal3d.scene.labels import LabelMap
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.scene import Frame, Scene
 
 WORLD_FOLDER = "world"
+SOURCE_FOLDER = "source"
 OFFICIAL = "split:"
 
 
@@ -31,12 +33,14 @@ class World:
         train, validation: scenes, no one in both; or of a split by frames the same scenes with other key frames.
         classes: the label map that all share.
         key_frames_only: whether other frames count in the evaluation.
+        source: scenes whose labels are all known and free; their ids begin with "source-".
     """
 
     train: tuple[Scene, ...]
     validation: tuple[Scene, ...]
     classes: LabelMap
     key_frames_only: bool = True
+    source: tuple[Scene, ...] = ()
 
     @property
     def train_by_id(self) -> dict[str, Scene]:
@@ -46,6 +50,10 @@ class World:
     def labelled_train_frames(self) -> list[Frame]:
         """The training frames that can be asked about: key frames with labels behind the oracle's back."""
         return [frame for scene in self.train for frame in scene if frame.is_key_frame and frame.has_labels]
+
+    def source_frames(self) -> list[Frame]:
+        """The frames of the source that have labels."""
+        return [frame for scene in self.source for frame in scene if frame.has_labels]
 
     def validation_frames(self) -> list[Frame]:
         """The frames that are evaluated."""
@@ -60,6 +68,8 @@ class World:
 def open_world(settings: WorldSettings, folder: Path) -> World:
     """Open the world's scenes; a simulated one lies in `folder`/world and is made by `run_experiment` before.
 
+    A simulated source lies in `folder`/source.
+
     Raises:
         UsageError: no drive given, or scenes that it doesn't have.
         DataError: the drive is damaged, or a split has no labelled frame.
@@ -73,11 +83,24 @@ def open_world(settings: WorldSettings, folder: Path) -> World:
     else:
         train, validation = split_scenes(settings, drive, path)
     key_frames_only = settings.key_frames_only or settings.validation_frames is not None
-    world = World(tuple(train), tuple(validation), drive_classes([*train, *validation], path), key_frames_only)
+    source = _open_source(settings.source, folder)
+    classes = drive_classes([*train, *validation, *source], path)
+    world = World(tuple(train), tuple(validation), classes, key_frames_only, source)
     for what, frames in (("training", world.labelled_train_frames()), ("validation", world.validation_frames())):
         if not frames:
             raise DataError(f"{path}: no frame with labels among the {what} scenes; choose other scenes")
     return world
+
+
+def _open_source(settings: SourceSettings | None, folder: Path) -> tuple[Scene, ...]:
+    if settings is None:
+        return ()
+    path = folder / SOURCE_FOLDER if settings.simulate is not None else Path(str(settings.drive))
+    scenes = open_drive(path, settings.layout, settings.label_map)
+    if not any(frame.has_labels for scene in scenes for frame in scene):
+        raise DataError(f"{path}: no frame with labels, but a source is trained on; choose another world.source")
+    # Two drives may call their scenes alike.
+    return tuple(replace(scene, id=f"{SOURCE_FOLDER}-{scene.id}") for scene in scenes)
 
 
 def split_scenes(settings: WorldSettings, drive: Sequence[Scene], path: Path) -> tuple[list[Scene], list[Scene]]:

@@ -9,15 +9,18 @@ from pathlib import Path
 
 from lidal3d.errors import DataError, UsageError
 from lidal3d.scene.labels import LabelMap, load_label_map
-from lidal3d.scene.readers import argoverse2, folder, nuscenes, pandaset, semantickitti
+from lidal3d.scene.readers import argoverse2, folder, mmdet3d, nuscenes, pandaset, semantickitti
 from lidal3d.scene.readers.base import DriveProblem, Layout, SceneOpener
 from lidal3d.scene.scene import Scene
 
 # In the order of asking; the plain folder would take almost anything, so it comes last.
 LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
-    for layout in (semantickitti.LAYOUT, nuscenes.LAYOUT, argoverse2.LAYOUT, pandaset.LAYOUT, folder.LAYOUT)
-}
+    for layout in (
+        semantickitti.LAYOUT, nuscenes.LAYOUT, argoverse2.LAYOUT, pandaset.LAYOUT, mmdet3d.LAYOUT, folder.LAYOUT,
+    )
+}  # fmt: skip
+NAMELESS = ("mmdet3d", "folder")  # layouts of no one data set: an info file may name its classes, a folder does not
 
 
 def recognise(path: Path | str, layout: str | None = None) -> Layout:
@@ -30,7 +33,7 @@ def recognise(path: Path | str, layout: str | None = None) -> Layout:
     path = Path(path)
     if layout is not None and layout not in LAYOUTS:
         raise UsageError(f"no layout '{layout}' (known: {', '.join(LAYOUTS)})")
-    if not path.is_dir():
+    if not path.exists():
         raise DriveProblem("DRIVE-UNRECOGNISED", path, "no such folder; give the folder of a drive log")
     candidates = list(LAYOUTS.values()) if layout is None else [LAYOUTS[layout]]
     try:
@@ -50,18 +53,18 @@ def scene_openers(path: Path | str, layout: str | None = None) -> tuple[Layout, 
 
 
 def drive_label_map(layout: Layout, label_map: str | None = None) -> LabelMap | None:
-    """The label map of that name, or the layout's own; a plain folder has none of its own."""
+    """The label map of that name, or the layout's own; None where the drive itself may name classes, or nothing does."""
     if label_map is not None:
         return load_label_map(label_map)
-    return None if layout.name == "folder" else load_label_map(layout.name)
+    return None if layout.name in NAMELESS else load_label_map(layout.name)
 
 
 def open_drive(path: Path | str, layout: str | None = None, label_map: str | None = None) -> tuple[Scene, ...]:
     """All scenes of a drive log, by id; folders are listed and poses read, no sweep is.
 
     Args:
-        path: a data set's root, one of its splits, or a single sequence or log.
-        layout: "semantickitti", "nuscenes", "argoverse2", "pandaset" or "folder"; recognised from the path when None.
+        path: a data set's root, one of its splits, a single sequence or log, or an info file of mmdet3d.
+        layout: "semantickitti", "nuscenes", "argoverse2", "pandaset", "mmdet3d" or "folder"; recognised from the path when None.
         label_map: a data-set card or variant ("semantickitti-spvnas"); the layout's own when None.
 
     Raises:

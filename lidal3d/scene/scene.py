@@ -79,7 +79,8 @@ class Scene:
 
     Attributes:
         id: the scene's name, unique in its drive log ("00", "scene-0061").
-        dataset: the layout it was read from ("semantickitti", "nuscenes", "argoverse2", "pandaset", "folder").
+        dataset: the layout it was read from ("semantickitti", "nuscenes", "argoverse2", "pandaset",
+            "mmdet3d", "folder").
         root: the path it was opened from.
         frame_names: T names, unique in the scene, in time order; a prediction's file is named so.
         timestamps_ns: (T,) int64.

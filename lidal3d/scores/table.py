@@ -18,6 +18,7 @@ from lidal3d.errors import DataError
 from lidal3d.files import replacing
 
 METADATA_KEY = b"lidal3d"
+BOX_COLUMNS = ("box_x_m", "box_y_m", "box_z_m", "box_length_m", "box_width_m", "box_height_m", "box_yaw_rad")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class ScoreTable:
         scores: score name -> (R,) float64; NaN where the score is unknown.
         kind: what the units are ("supervoxels", "kmeans", "grid", "frame", …).
         metadata: settings and facts that whoever reads the table needs (JSON-able).
+        boxes: (R, 7) float32 x y z of the centre, length, width, height, yaw in the lidar coordinates of the unit's
+            frame, for units of kind "box"; None for others.
     """
 
     scenes: tuple[str, ...]
@@ -45,6 +48,7 @@ class ScoreTable:
     scores: Mapping[str, npt.NDArray[np.float64]]
     kind: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    boxes: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -54,6 +58,13 @@ class ScoreTable:
         if name not in self.scores:
             raise DataError(f"the score table has no column '{name}' (columns: {', '.join(self.scores)})")
         return self.scores[name]
+
+    @property
+    def box_rows(self) -> npt.NDArray[np.float32]:
+        """(R, 7). Raises DataError where the units are no boxes."""
+        if self.boxes is None:
+            raise DataError(f"the score table holds {self.kind} units, no boxes; make one with `lidal3d score --boxes`")
+        return self.boxes
 
     def with_scores(self, **columns: npt.NDArray[np.float64]) -> ScoreTable:
         """A copy with further score columns."""
@@ -69,6 +80,7 @@ class ScoreTable:
             points=self.points[rows],
             center_m=self.center_m[rows],
             scores={name: column[rows] for name, column in self.scores.items()},
+            boxes=None if self.boxes is None else self.boxes[rows],
         )
 
     def write(self, path: Path) -> None:
@@ -81,6 +93,8 @@ class ScoreTable:
             **{axis: _column(self.center_m[:, i]) for i, axis in enumerate(("x_m", "y_m", "z_m"))},
             **{name: _column(column) for name, column in self.scores.items()},
         }
+        if self.boxes is not None:
+            columns |= {name: _column(self.boxes[:, i]) for i, name in enumerate(BOX_COLUMNS)}
         facts = {"kind": self.kind, "scores": list(self.scores), "scenes": list(self.scenes), **self.metadata}
         table = pa.table(columns).replace_schema_metadata({METADATA_KEY: json.dumps(facts, sort_keys=True).encode()})
         with replacing(path) as temporary:
@@ -116,7 +130,14 @@ class ScoreTable:
             scores={name: table[name].to_numpy() for name in facts.pop("scores")},
             kind=facts.pop("kind"),
             metadata=facts,
+            boxes=_read_boxes(table),
         )
+
+
+def _read_boxes(table: pa.Table) -> npt.NDArray[np.float32] | None:
+    if BOX_COLUMNS[0] not in table.column_names:
+        return None
+    return np.stack([table[name].to_numpy() for name in BOX_COLUMNS], axis=1).astype(np.float32)
 
 
 def _column(values: npt.NDArray[Any]) -> pa.Array:
@@ -168,5 +189,6 @@ def concatenate(tables: Sequence[ScoreTable]) -> ScoreTable:
         scores={name: np.concatenate([t.scores[name] for t in tables]) for name in first.scores},
         kind=first.kind,
         metadata=first.metadata,
+        boxes=None if first.boxes is None else np.concatenate([t.box_rows for t in tables]),
     )
     return joined.take(np.lexsort((joined.unit, joined.frame, joined.scene)))

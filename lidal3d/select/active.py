@@ -67,7 +67,7 @@ def select_units(
     share = dict(zip(choice.rows.tolist(), (better / len(rows)).tolist(), strict=True))
 
     def why(row: int, scores: dict[str, float]) -> str:
-        return reason(scores, config.score, share[row], table.metadata.get("classes", ()))
+        return reason(scores, config.score, share[row], table.metadata.get("classes", ()), table.kind)
 
     picks = picks_of(choice, table, rows, costs, frame_facts, why)
     return Selection(picks, STRATEGY, budget.currency, limit / costs.steps, choice.used / costs.steps)
@@ -105,7 +105,9 @@ def _near_earlier(table: ScoreTable, picks: Sequence[Pick], distance_m: float) -
 
 
 def costs_of_rows(table: ScoreTable, rows: npt.NDArray[np.int64], budget: Budget, config: SelectConfig) -> Costs:
-    """Costs of the units in `rows`."""
+    """Costs of the units in `rows`. Raises UsageError where boxes are counted that are none."""
+    if budget.currency == "boxes" and table.boxes is None:
+        raise UsageError(f"a budget in boxes needs scored boxes, the table has {table.kind}; give it in regions")
     return unit_costs(budget.currency, table.points[rows], config.seconds_per_unit, config.seconds_per_1000_points)
 
 
@@ -193,6 +195,7 @@ def picks_of(
                 scores=scores,
                 reason=why(row, scores),
                 suppressed=tuple(suppressed.get(row, ())),
+                box=None if table.boxes is None else tuple(table.boxes[rows[row]].tolist()),
             )
         )
     return tuple(picks)

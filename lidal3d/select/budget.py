@@ -4,7 +4,7 @@
 
     1%              of the points of all key frames in the score table, labelled or not, so that 1 % is the same amount
                     in every round (LiDAL: 1 % of the points of the training set)
-    50000:points    20:regions    10:frames    3600:seconds
+    50000:points    20:regions    20:boxes    10:frames    3600:seconds
 
 A frame is paid once: its first unit costs 1, every further one 0. Seconds follow a linear model of the labelling time.
 """
@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from lidal3d.errors import UsageError
 
-CURRENCIES = ("points", "regions", "frames", "seconds")
-EXAMPLES = "1%, 50000:points, 20:regions, 10:frames or 3600:seconds"
+CURRENCIES = ("points", "regions", "boxes", "frames", "seconds")
+EXAMPLES = "1%, 50000:points, 20:regions, 20:boxes, 10:frames or 3600:seconds"
 MILLISECONDS = 1000  # seconds are counted in whole milliseconds, so that sums are exact
 
 
@@ -38,7 +38,7 @@ class Budget:
 
     Attributes:
         amount: of the currency, or percent of the pool's points.
-        currency: points, regions, frames or seconds.
+        currency: points, regions, boxes, frames or seconds.
         percent: whether `amount` is a percentage of the points of all key frames.
     """
 
@@ -49,7 +49,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Costs:
-    """What each of R units costs, in whole steps of the currency (points, regions, frames, milliseconds).
+    """What each of R units costs, in whole steps of the currency (points, regions, boxes, frames, milliseconds).
 
     Attributes:
         unit: (R,) int64, paid for every unit.
@@ -101,7 +101,7 @@ def unit_costs(
     """Costs of R units of the given numbers of points (R,) in a currency."""
     if currency == "points":
         return Costs(points.astype(np.int64), 0, 1)
-    if currency == "regions":
+    if currency in ("regions", "boxes"):
         return Costs(np.ones(len(points), np.int64), 0, 1)
     if currency == "frames":
         return Costs(np.zeros(len(points), np.int64), 1, 1)

@@ -23,11 +23,13 @@ class History:
         labelled: what people were asked in all earlier rounds.
         pseudo: what the last round pseudo-labelled.
         labelled_frames: (scene, frame index) of frames that people labelled whole.
+        rounds: how many rounds there were; 0 before the first.
     """
 
     labelled: tuple[Pick, ...] = ()
     pseudo: tuple[Pick, ...] = ()
     labelled_frames: frozenset[tuple[str, int]] = frozenset()
+    rounds: int = 0
 
 
 def history_of(
@@ -35,7 +37,7 @@ def history_of(
 ) -> History:
     """The history of earlier (selection, pseudo selection), the first round first."""
     labelled = tuple(pick for selection, _ in rounds for pick in selection.picks)
-    return History(labelled, rounds[-1][1].picks if rounds else (), frozenset(labelled_frames))
+    return History(labelled, rounds[-1][1].picks if rounds else (), frozenset(labelled_frames), len(rounds))
 
 
 def is_labelled(table: ScoreTable, history: History) -> npt.NDArray[np.bool_]:

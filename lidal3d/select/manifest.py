@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manifest on disk: what was chosen and why, the source of every export. Equal input, equal bytes.
 
-    manifest.parquet  manifest.jsonl     a row or line a pick: rank, unit, cost, centre, scores, reason, suppressed
+    manifest.parquet  manifest.jsonl     a row or line a pick: rank, unit, cost, centre, scores, reason, suppressed, and
+                                         the box where the unit is one
     points.npz                           offsets and point indices of the picks
     pseudo.parquet  pseudo.jsonl         the same for pseudo-labelled units
     pseudo_points.npz                    with a label (train id, 255 none) and a weight for every point
@@ -56,6 +57,7 @@ COLUMNS = [
     ("reason", pa.string()),
     ("suppressed", pa.list_(KEY)),
 ]
+BOX = ("box", pa.list_(pa.float32(), 7))  # only in manifests of boxes
 
 
 class Manifest(NamedTuple):
@@ -173,7 +175,7 @@ def spent(selection: Selection) -> dict[str, Any]:
 
 def json_line(pick: Pick) -> dict[str, Any]:
     """A pick as a JSON object; a score that is unknown is null."""
-    return {
+    line = {
         "rank": pick.rank,
         "scene": pick.key.scene,
         "frame": pick.key.frame,
@@ -188,6 +190,10 @@ def json_line(pick: Pick) -> dict[str, Any]:
         "reason": pick.reason,
         "suppressed": [_key(key) for key in pick.suppressed],
     }
+    if pick.box is not None:
+        numbers = [_stable(value) for value in pick.box]
+        line["box"] = {"center_m": numbers[:3], "size_m": numbers[3:6], "yaw_rad": numbers[6]}
+    return line
 
 
 def _stable(value: float) -> float | int | None:
@@ -216,8 +222,9 @@ def _write_selection(selection: Selection, folder: Path, name: str) -> None:
         "used": selection.used,
         "scores": scores,
     }
+    columns = COLUMNS + ([BOX] if any(pick.box is not None for pick in selection.picks) else [])
     schema = pa.schema(
-        COLUMNS + [(score, pa.float64()) for score in scores], {METADATA_KEY: json.dumps(facts).encode()}
+        columns + [(score, pa.float64()) for score in scores], {METADATA_KEY: json.dumps(facts).encode()}
     )
     pq.write_table(pa.Table.from_pylist([_row(pick) for pick in selection.picks], schema), folder / f"{name}.parquet")
 
@@ -237,6 +244,7 @@ def _row(pick: Pick) -> dict[str, Any]:
         "z_m": z_m,
         "reason": pick.reason,
         "suppressed": [_key(key) for key in pick.suppressed],
+        "box": pick.box,
         **pick.scores,
     }
 
@@ -266,4 +274,5 @@ def _pick(row: Mapping[str, Any], scores: Sequence[str]) -> Pick:
         scores={name: row[name] for name in scores},
         reason=row["reason"],
         suppressed=tuple(UnitKey(**key) for key in row["suppressed"]),
+        box=None if row.get("box") is None else tuple(row["box"]),
     )

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lidal3d.errors import DataError
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can tell: no clock in the file
+from lidal3d.files import write_npz
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,8 @@ def _joined(arrays: Sequence[npt.NDArray], dtype: type[np.generic]) -> npt.NDArr
 
 def write_points(points: PointSets, path: Path) -> None:
     """Write to an .npz that `numpy.load` opens."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name in ("offsets", "indices", "labels", "weights"):
-            array = getattr(points, name)
-            if array is not None:
-                with archive.open(zipfile.ZipInfo(f"{name}.npy", _EPOCH), "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+    arrays = {name: getattr(points, name) for name in ("offsets", "indices", "labels", "weights")}
+    write_npz(path, {name: array for name, array in arrays.items() if array is not None})
 
 
 def read_points(path: Path, picks: int) -> PointSets:

@@ -8,7 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 
-def reason(scores: Mapping[str, float], ranked_by: str, share: float, classes: Sequence[str] = ()) -> str:
+def reason(
+    scores: Mapping[str, float], ranked_by: str, share: float, classes: Sequence[str] = (), kind: str = "region"
+) -> str:
     """Why a unit is worth a label.
 
     Args:
@@ -16,8 +18,11 @@ def reason(scores: Mapping[str, float], ranked_by: str, share: float, classes: S
         ranked_by: the score that ranked it.
         share: which share of the candidates has at least this score: 0.004 is the top 0.4 %.
         classes: class names, to name the class that the model sees.
+        kind: the kind of unit; a box is called a box.
     """
     top = f"top {percent(share)} of the drive"
+    if kind == "box":
+        return _box_finding(scores, ranked_by, top) + _seen_as(scores, classes).replace("mostly", "seen as")
     return _finding(scores, ranked_by, top) + _seen_as(scores, classes)
 
 
@@ -42,6 +47,12 @@ def _finding(scores: Mapping[str, float], ranked_by: str, top: str) -> str:
         f"the model contradicts itself across {_views(scores) or 'views of this region'} "
         f"(divergence {number(divergence)}, {top}){partly}"
     )
+
+
+def _box_finding(scores: Mapping[str, float], ranked_by: str, top: str) -> str:
+    score, missed = scores.get("objectness", math.nan), scores.get("missed", math.nan)
+    flicker = f", missing in {percent(missed)} of the frames around" if missed > 0 else ""
+    return f"{ranked_by} is {number(scores.get(ranked_by, math.nan))} ({top}); score {number(score)}{flicker}"
 
 
 def _views(scores: Mapping[str, float]) -> str:

@@ -32,6 +32,8 @@ class Pick:
         scores: every score of the unit.
         reason: one sentence for the person who labels.
         suppressed: the units left out because this one was chosen.
+        box: x y z of the centre, length, width, height, yaw in the lidar coordinates of the frame, for units of kind
+            "box"; None for others.
     """
 
     rank: int
@@ -45,6 +47,7 @@ class Pick:
     scores: Mapping[str, float]
     reason: str
     suppressed: tuple[UnitKey, ...] = ()
+    box: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Selection:
     Attributes:
         picks: rank 1 first.
         strategy: its name ("lidal", "lidal pseudo").
-        currency: what the budget counts: points, regions, frames or seconds.
+        currency: what the budget counts: points, regions, boxes, frames or seconds.
         budget, used: in that currency; used never exceeds budget; what is left is budget − used.
     """
 

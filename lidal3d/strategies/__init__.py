@@ -18,6 +18,7 @@ from lidal3d.strategies.combine import (
     ENTROPY_SCENE_CAP,
 )
 from lidal3d.strategies.coreset import CORESET
+from lidal3d.strategies.d2ada import D2ADA, D2ADA_DENSITY, D2ADA_FRAMES
 from lidal3d.strategies.density import DENSITY
 from lidal3d.strategies.hpal import HPAL
 from lidal3d.strategies.kmeans import KMEANS
@@ -62,6 +63,9 @@ _ALL = (
     REDAL,
     ANNOTATOR,
     HPAL,
+    D2ADA,
+    D2ADA_DENSITY,
+    D2ADA_FRAMES,
     LIDAL,
     LIDAL_HUMAN,
     LIDAL_DIVERGENCE,

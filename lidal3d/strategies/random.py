@@ -43,5 +43,5 @@ RANDOM = Strategy("random", BASELINE, "units drawn at random", random_units)
 RANDOM_FRAMES = Strategy("random_frames", BASELINE, "whole frames drawn at random", random_frames)
 RANDOM_STRATIFIED = Strategy(
     "random_stratified", BASELINE, "units drawn at random, every scene its share", random_stratified,
-    currencies=("points", "regions", "seconds"),
+    currencies=("points", "regions", "boxes", "seconds"),
 )  # fmt: skip

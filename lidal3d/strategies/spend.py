@@ -146,10 +146,11 @@ def frame_account(some: Candidates) -> Account:
 
 def why_by_score(ask: Ask, column: str, score: Float64) -> Why:
     """The reason of a unit ranked by a column: what it is, and how far up among the candidates (K,) it stands."""
-    ascending, classes = np.sort(score), ask.pool.table.metadata.get("classes", ())
+    ascending, table = np.sort(score), ask.pool.table
+    classes = table.metadata.get("classes", ())
 
     def why(row: int, scores: dict[str, float]) -> str:
         above = len(ascending) - np.searchsorted(ascending, score[row], side="left")
-        return reason(scores, column, float(above / len(ascending)), classes)
+        return reason(scores, column, float(above / len(ascending)), classes, table.kind)
 
     return why

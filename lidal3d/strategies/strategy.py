@@ -17,6 +17,7 @@ from lidal3d.select.history import History
 from lidal3d.select.pseudo import nothing
 from lidal3d.select.selection import Selection
 from lidal3d.strategies.pool import UnitPool
+from lidal3d.units.boxes import KIND
 
 OURS = "this package"
 
@@ -27,6 +28,13 @@ HOW_TO_GET = {
     "labels": "this is an upper reference for drives whose labels are at hand",
     "tracks": "add it to scores of regions with `lidal3d track --scores`",
     "poses": "give the drive poses: neighbouring frames are compared",
+    "source": "say what is labelled (--earlier, --labelled), or give the scores of a labelled drive as --source",
+}
+# … and for boxes, of which all is scored that can be.
+OF_BOXES = {
+    "features": "write them for every box and score again",
+    "probabilities": "score the boxes again",
+    "columns": "boxes have none; take another of `lidal3d strategies`",
 }
 
 
@@ -41,6 +49,7 @@ class Ask:
         frame_facts: (scene, frame index) -> (frame name, timestamp in ns).
         history: earlier rounds.
         rng: the only source of chance.
+        source: units of a labelled drive that aren't chosen from, in order, or None.
     """
 
     name: str
@@ -49,6 +58,7 @@ class Ask:
     frame_facts: FrameFacts
     history: History
     rng: np.random.Generator
+    source: UnitPool | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,8 @@ class Strategy:
         paper: where it is from, or "this package".
         asks: what it asks for, in half a sentence.
         rule: Ask -> Selection.
-        needs: of features, probabilities, members, labels, poses, tracks: what its scores are made from.
+        needs: of features, probabilities, members, labels, poses, tracks: what its scores are made from; and source: units
+            that are labelled, in the pool or as a pool of their own.
         columns: the score columns it reads.
         kinds: the kinds of unit it is for; None for all.
         currencies: the budgets it can be given.
@@ -78,7 +89,13 @@ class Strategy:
     pseudo: Callable[[Ask, Selection], Selection] | None = None
 
     def choose(
-        self, pool: UnitPool, config: Config, frame_facts: FrameFacts, history: History, rng: np.random.Generator
+        self,
+        pool: UnitPool,
+        config: Config,
+        frame_facts: FrameFacts,
+        history: History,
+        rng: np.random.Generator,
+        source: UnitPool | None = None,
     ) -> tuple[Selection, Selection]:
         """What people are asked, and what is pseudo-labelled (empty where the strategy has no pseudo-labels).
 
@@ -88,6 +105,7 @@ class Strategy:
             frame_facts: (scene, frame index) -> (frame name, timestamp in ns).
             history: what was labelled is never chosen again.
             rng: drawn from where the strategy has chance in it.
+            source: units of a labelled drive, scored by the same model, for strategies that need a source.
 
         Raises:
             UsageError: the pool lacks what the strategy needs, or the budget makes no sense or exceeds the pool.
@@ -96,19 +114,22 @@ class Strategy:
         ordered = pool.in_order()
         self.refuse_missing(ordered)
         self.refuse_currency(config.select.budget)
-        ask = Ask(self.name, ordered, config, frame_facts, history, rng)
+        ask = Ask(self.name, ordered, config, frame_facts, history, rng, None if source is None else source.in_order())
         selection = replace(self.rule(ask), strategy=self.name)
         pseudo = self.pseudo(ask, selection) if self.pseudo else nothing()
         return selection, replace(pseudo, strategy=f"{self.name} pseudo")
 
     def refuse_missing(self, pool: UnitPool) -> None:
         """Raise UsageError for what the pool lacks, with how to make it."""
-        for name in ("features", "probabilities"):
-            if name in self.needs and getattr(pool, name) is None:
-                raise UsageError(f"strategy '{self.name}' needs {name} of the units; {self._how()}")
+        boxes = pool.table.kind == KIND
         missing = [column for column in self.columns if column not in pool.table.scores]
         if missing:
-            raise UsageError(f"strategy '{self.name}' needs the score column '{missing[0]}'; {self._how()}")
+            how = OF_BOXES["columns"] if boxes else self._how()
+            raise UsageError(f"strategy '{self.name}' needs the score column '{missing[0]}'; {how}")
+        for name in ("features", "probabilities"):
+            if name in self.needs and getattr(pool, name) is None:
+                how = OF_BOXES[name] if boxes else self._how()
+                raise UsageError(f"strategy '{self.name}' needs {name} of the units; {how}")
         if self.kinds is not None and pool.table.kind not in self.kinds:
             raise UsageError(
                 f"strategy '{self.name}' is for {', '.join(sorted(self.kinds))}, not for units of kind "
