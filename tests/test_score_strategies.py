@@ -55,6 +55,9 @@ def scored(given) -> Path:  # type: ignore[no-untyped-def]
         main(["score", f"{given / 'drive'}", "-m", f"{given / 'model'}", "-o", f"{given / 'scores'}", *SETTINGS,
               "--strategy", "all", "--strategy", "true_loss"])  # fmt: skip
     assert left.value.code in (None, 0)
+    with pytest.raises(SystemExit) as left:
+        main(["track", f"{given / 'drive'}", "-o", f"{given / 'tracks'}", "--scores", f"{given / 'scores'}"])
+    assert left.value.code in (None, 0)
     return given / "scores"
 
 
@@ -184,7 +187,7 @@ def test_strategies_are_listed_with_what_they_need_and_spend(lidal3d):
         assert listed[name]["budget"] == list(strategy.currencies)
     assert listed["bald"]["needs"] == ["members"]
     assert listed["redal"]["units"] == ["grid", "kmeans", "supervoxels"]
-    assert listed["entropy_per_cost"]["budget"] == ["points", "regions", "seconds"]
+    assert listed["entropy_per_cost"]["budget"] == ["points", "regions", "boxes", "seconds"]
     said = lidal3d.fine("strategies")
     assert all(name in said for name in STRATEGIES)
 
@@ -244,7 +247,7 @@ def test_scores_without_what_is_needed(lidal3d, given, tmp_path, strategy, lacks
 def test_a_source_is_compared_with(lidal3d, scored, tmp_path):
     select = ("select", scored, "--budget", "20%", "--set", "select.min_points=1")
     lidal3d.fine(*select, "-o", tmp_path / "q", "--strategy", "d2ada", "--source", scored)
-    picks, source = picks_in(tmp_path / "q"), json.loads((tmp_path / "q" / "summary.json").read_text())["source"]
+    picks, source = picks_in(tmp_path / "q"), yaml.safe_load((tmp_path / "q" / "source.yaml").read_text())
     assert all("commoner here than in the source" in pick["reason"] for pick in picks)
     assert source["source_scores"] == str(scored.resolve())
     # A second round leaves half of the budget to entropy.
