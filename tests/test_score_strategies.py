@@ -55,9 +55,6 @@ def scored(given) -> Path:  # type: ignore[no-untyped-def]
         main(["score", f"{given / 'drive'}", "-m", f"{given / 'model'}", "-o", f"{given / 'scores'}", *SETTINGS,
               "--strategy", "all", "--strategy", "true_loss"])  # fmt: skip
     assert left.value.code in (None, 0)
-    with pytest.raises(SystemExit) as left:
-        main(["track", f"{given / 'drive'}", "-o", f"{given / 'tracks'}", "--scores", f"{given / 'scores'}"])
-    assert left.value.code in (None, 0)
     return given / "scores"
 
 
@@ -65,7 +62,8 @@ def picks_in(queue: Path) -> list[dict]:
     return [json.loads(line) for line in (queue / "manifest.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+# Those of tracks rank by columns of `lidal3d track --scores`: see test_tracks_units.
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name not in ("track_disagreement", "lidal_by_track")])
 def test_every_strategy_chooses_from_the_scores(lidal3d, scored, tmp_path, name):
     queue, more = tmp_path / "queue", ("--labelled", "00/000002", "--labelled", "01/000001")
     lidal3d.fine("select", scored, "-o", queue, "--strategy", name, "--budget", "30%", *more)
