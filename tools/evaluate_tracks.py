@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from lidal3d.cli.progress import facts
+from lidal3d.rounds.carry_tracks import SAME, answers_of_tracks
+from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.readers.pandaset import PandaSetSource
 from lidal3d.scene.readers.pandaset_cuboids import read_cuboids
@@ -25,6 +27,7 @@ from lidal3d.tracks.quality import Overlaps, TrackQuality, class_purity, track_q
 from lidal3d.tracks.store import TrackStore
 from lidal3d.tracks.table import tracks_of
 from lidal3d.tracks.tracker import SegmentTracker
+from lidal3d.tracks.units import representatives
 
 KITTI_MOVING = 252  # raw ids from here on are of things that move
 SCENE_BITS = 32  # instances and tracks of different scenes are different things
@@ -49,6 +52,7 @@ def main() -> None:
     print(quality_table(found))
     rows = [(f"{name} ({one.id})", value) for one in scenes for name, value in extent(one, store)]
     rows.append(("class purity of all tracks", f"{class_purity(classes.table()):.3f}"))
+    rows += one_query_each(scenes, store)
     if arguments.speed:
         rows.append(("processor time a sweep", f"{1e3 * seconds_a_sweep(scenes[0], store, arguments.speed):.1f} ms"))
     print("\n" + facts(rows))
@@ -70,7 +74,7 @@ def overlaps(scenes: Sequence[Scene], store: TrackStore) -> tuple[Overlaps, Over
             moving |= {int(one) + here for one in moving_instances(frame, instances)}
             labels = frame.labels()
             if labels is not None:
-                classes.add(track, np.where(labels == 255, 0, labels.astype(np.int64) + 1))
+                classes.add(track, np.where(labels == IGNORE, 0, labels.astype(np.int64) + 1))
     return things, classes, moving
 
 
@@ -85,6 +89,38 @@ def moving_instances(frame: Frame, instances: np.ndarray) -> list[int]:
     if frame.scene.dataset != "semantickitti" or raw is None:
         return []
     return np.unique(instances[(raw >= KITTI_MOVING) & (instances > 0)]).tolist()
+
+
+def one_query_each(scenes: Sequence[Scene], store: TrackStore) -> list[tuple[str, str]]:
+    """What people would label if each track were asked about once, and what its answer is worth in other sweeps."""
+    asked = carried = right = 0
+    for scene in scenes:
+        path = store.path(scene.id)
+        asked_about = representatives(path, scene.is_key_frame)
+        at = np.full(int(path.track.max(initial=-1)) + 2, -1)
+        at[path.track[asked_about]] = path.frame[asked_about]
+        known = {frame.index: _known(frame, store) for frame in scene if frame.has_labels}
+        votes = np.zeros((len(at), IGNORE), np.int64)
+        for index, (ids, labels) in known.items():
+            here = at[ids] == index
+            asked += int(here.sum())
+            votes += answers_of_tracks(np.where(here, ids, -1), labels, *votes.shape)
+        total = votes.sum(axis=1)
+        answers = np.where((total > 0) & (votes.max(axis=1) >= SAME * total), votes.argmax(axis=1), IGNORE)
+        for index, (ids, labels) in known.items():
+            got = (ids >= 0) & (at[ids] != index) & (answers[ids] != IGNORE) & (labels != IGNORE)
+            carried += int(got.sum())
+            right += int((answers[ids] == labels)[got].sum())
+    return [
+        ("asked once a track", f"{asked:,} points"),
+        ("carried to other sweeps", f"{carried:,} points, {100 * right / max(carried, 1):.2f} % right"),
+    ]
+
+
+def _known(frame: Frame, store: TrackStore) -> tuple[np.ndarray, np.ndarray]:
+    labels = frame.labels()
+    assert labels is not None
+    return store.ids(frame.scene.id, frame.name, len(labels)), labels
 
 
 def extent(scene: Scene, store: TrackStore) -> list[tuple[str, str]]:
