@@ -244,7 +244,7 @@ def test_scores_without_what_is_needed(lidal3d, given, tmp_path, strategy, lacks
 def test_a_source_is_compared_with(lidal3d, scored, tmp_path):
     select = ("select", scored, "--budget", "20%", "--set", "select.min_points=1")
     lidal3d.fine(*select, "-o", tmp_path / "q", "--strategy", "d2ada", "--source", scored)
-    picks, source = picks_in(tmp_path / "q"), json.loads((tmp_path / "q" / "summary.json").read_text())["source"]
+    picks, source = picks_in(tmp_path / "q"), yaml.safe_load((tmp_path / "q" / "source.yaml").read_text())
     assert all("commoner here than in the source" in pick["reason"] for pick in picks)
     assert source["source_scores"] == str(scored.resolve())
     # A second round leaves half of the budget to entropy.
