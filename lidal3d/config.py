@@ -28,8 +28,9 @@ class Settings(BaseModel):
 class UnitsConfig(Settings):
     """How a sweep is cut into regions."""
 
-    kind: Literal["supervoxels", "kmeans", "grid", "frame"] = Field(
-        "supervoxels", description="supervoxels follow surfaces; kmeans is LiDAL's 20 balanced regions a sweep"
+    kind: Literal["supervoxels", "kmeans", "grid", "frame", "track"] = Field(
+        "supervoxels",
+        description="supervoxels follow surfaces; kmeans is LiDAL's 20 balanced regions a sweep; track: things over time",
     )
     regions: int = Field(20, ge=1, description="kmeans: regions a sweep")
     size_tolerance: float = Field(0.05, gt=0, lt=1, description="kmeans: how far a region's size may be off N/regions")
@@ -54,6 +55,23 @@ class InterframeConfig(Settings):
     min_matches: int = Field(1, ge=1, description="a point with fewer matches is unknown, not certain")
 
 
+class TracksConfig(Settings):
+    """Segments of sweeps, and their tracks over time."""
+
+    ground_height_m: float = Field(0.2, gt=0, description="points up to this far above the ground belong to it")
+    ground_slope: float = Field(0.12, ge=0, description="rise of the ground over distance that is believed")
+    ground_step_m: float = Field(0.15, gt=0, description="step of the ground that is believed anywhere: a curb")
+    voxel_m: float = Field(0.16, gt=0, description="points in touching voxels are one segment; they grow with range")
+    min_points: int = Field(10, ge=1, description="smaller segments are left out")
+    widest_m: float = Field(16.0, gt=0, description="wider segments (walls, hedges) are cut into tiles of the ground")
+    tile_m: float = Field(8.0, gt=0, description="edge of these tiles")
+    gate_m: float = Field(0.6, gt=0, description="a segment this near to where a track should be can be its next")
+    gate_mps: float = Field(4.0, ge=0, description="and so much farther for each second since it was seen last")
+    new_gate_mps: float = Field(16.0, ge=0, description="the same for a track seen once, whose speed is unknown")
+    max_missed: int = Field(3, ge=0, description="sweeps that a track may be hidden for")
+    min_sweeps: int = Field(3, ge=1, description="shorter tracks are left out")
+
+
 class BoxesConfig(Settings):
     """How the boxes of neighbouring frames are compared (with score --boxes)."""
 
@@ -75,7 +93,7 @@ class SelectConfig(Settings):
     min_distance_m: float | None = Field(
         None,
         ge=0,
-        description="of two units closer than this only one is asked; null: 2 for supervoxels, 1 for boxes, else 5",
+        description="of two units closer than this only one is asked; null: 2 for supervoxels, 1 for boxes, 0 for tracks, else 5",
     )
     rule: Literal["default", "paper"] = Field(
         "default", description="default re-tests after swaps and fills the budget; paper is LiDAL's released loop"
@@ -90,11 +108,12 @@ class SelectConfig(Settings):
         """The least distance between regions of a kind: LiDAL's 5 m suits its regions, which are some 6 m wide.
 
         Supervoxels are a third as wide; at 5 m they would run out before a budget of 1 % is spent. The boxes of one
-        parked object lie within 1 m of each other, and two pedestrians may stand little further apart.
+        parked object lie within 1 m of each other, and two pedestrians may stand little further apart. A
+        track is one thing, asked about once: there is nothing to remove.
         """
         if self.min_distance_m is not None:
             return self.min_distance_m
-        return {"supervoxels": 2.0, "box": 1.0}.get(kind, 5.0)
+        return {"supervoxels": 2.0, "box": 1.0, "track": 0.0}.get(kind, 5.0)
 
 
 class D2adaConfig(Settings):
@@ -134,7 +153,12 @@ class PseudoConfig(Settings):
 class CarryConfig(Settings):
     """People's labels carried through the poses to the same places in neighbouring sweeps, for training."""
 
-    half_window: int = Field(0, ge=0, description="sweeps on each side that a label is carried to; 0 carries none")
+    by: Literal["place", "track"] = Field(
+        "place", description="place: what stands still, around it in time; track: things, to all sweeps that show them"
+    )
+    half_window: int = Field(
+        0, ge=0, description="by=place: sweeps on each side that a label is carried to; 0 carries none"
+    )
     radius_m: float = Field(0.1, gt=0, description="a point takes the label of the nearest labelled one this near")
     weight: float = Field(1.0, gt=0, le=1, description="weight of a carried label in training; a human label has 1")
 
@@ -188,6 +212,7 @@ class Config(Settings):
 
     units: UnitsConfig = UnitsConfig()
     interframe: InterframeConfig = InterframeConfig()
+    tracks: TracksConfig = TracksConfig()
     boxes: BoxesConfig = BoxesConfig()
     select: SelectConfig = SelectConfig()
     d2ada: D2adaConfig = D2adaConfig()

@@ -469,7 +469,8 @@ def pickled_table(path: Path, columns: dict[str, np.ndarray]) -> None:
 
     import pandas as pd
 
-    table = pd.DataFrame(columns)
+    with pd.option_context("future.infer_string", False):
+        table = pd.DataFrame(columns)
     table.columns = pd.Index(list(columns), dtype=object)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(pickle.dumps(table, protocol=4)))

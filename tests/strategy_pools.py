@@ -43,6 +43,9 @@ def pool_of(seed: int = 0, units: int = 240, kind: str = "grid") -> UnitPool:
         "predicted_class": rng.integers(0, CLASSES, units).astype(float),
         "range_m": rng.uniform(2, 60, units),
         "is_key_frame": (frame % 4 != 1).astype(float),
+        # Two units of a track in each scene, and some units without one; drawn apart, so that no other score changes.
+        "track": np.where(row % 5 == 0, -1, row % 40).astype(float),
+        "track_disagreement": np.random.default_rng(seed + 1).integers(0, 8, units) / 8.0,
         **{name: rng.random(units) for name in NAMES},
     }
     table = ScoreTable(

@@ -13,16 +13,20 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_learn_jobs import bytes_of, write_drive
+from test_learn_jobs import MAP, bytes_of, settings, sweep, write_drive
 from torch import distributed
 from two_processes import CASES, FIRST_STEP, STEPS, trained
 
 from lidal3d.cli.main import main
 from lidal3d.errors import UsageError
+from lidal3d.learn.batch import network_input
+from lidal3d.learn.engine import engine
 from lidal3d.learn.log import LOG_FILE
+from lidal3d.learn.networks import build
 from lidal3d.learn.processes import ALONE, Processes, device_of, refuse_small_batch, started_processes
 from lidal3d.learn.sparse import VoxelNorm
 from lidal3d.learn.together import Together, training_together
+from lidal3d.learn.train import Trainer, architecture_for
 
 SMALL = ("--steps", "3", "--set", "train.width=0.125", "--set", "train.voxel_m=0.5", "--set", "train.batch=2")
 
@@ -94,6 +98,21 @@ def test_the_command_line_trains_by_torchrun(together: Path, tmp_path: Path) -> 
         main(["train", str(together / "drive"), "--out", str(tmp_path), *SMALL])
     assert bytes_of(together / "cli").keys() == bytes_of(tmp_path).keys()
     assert bytes_of(together / "cli")["config.yaml"] == bytes_of(tmp_path)["config.yaml"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_network_sees_what_torchs_own_autocast_shows_it(precision: str) -> None:
+    config = settings(precision=precision).train
+    points, _ = sweep(0, 300)
+    data = network_input([torch.from_numpy(points)], config.voxel_m)
+    network = build(architecture_for(MAP, config))
+    with engine("cpu", precision, ALONE) as run:
+        trainer = Trainer(run, network, torch.ones(2), config)
+        found, _ = trainer._forward(data.features, data.voxels.keys)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        wanted, _ = network(data.features, data.voxels.keys)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, wanted.float())
 
 
 class Identity(Together):

@@ -22,7 +22,7 @@ from lidal3d.select.manifest import Manifest, read_manifest
 from lidal3d.strategies import STRATEGIES, UnitPool
 from lidal3d.units.boxes import points_in_boxes
 
-# Scores of the points in a region, of members or of labels: a box has none of them.
+# Scores of the points in a region, of members, of labels or of tracks: a box has none of them.
 LACKING = {
     "segment_entropy": "segment_entropy",
     "mc_entropy": "consensus_entropy",
@@ -32,6 +32,8 @@ LACKING = {
     "annotator": "voxel_confusion",
     "hpal": "hierarchical_margin",
     "true_loss": "true_loss",
+    "track_disagreement": "track_disagreement",
+    "lidal_by_track": "track",
 }
 WORKING = [name for name in STRATEGIES if name not in LACKING]
 SMALL = ("--set", "select.min_points=1")

@@ -149,7 +149,7 @@ def test_killed_again_and_again_it_gives_the_same_bytes(given, whole, tmp_path):
     context.set_forkserver_preload(["test_score_model", "lidal3d.learn.predict"])
     rng, kills = np.random.default_rng(0), 0
     for _ in range(50):
-        process = context.Process(target=score_and_die, args=(given, tmp_path / "out", int(rng.integers(12, 24))))
+        process = context.Process(target=score_and_die, args=(given, tmp_path / "out", int(rng.integers(9, 20))))
         process.start()
         process.join()
         if process.exitcode == 0:

@@ -23,8 +23,8 @@ ALL = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.ke
 # Part of these is drawn from units without any score.
 PARTLY_RANDOM = ("portfolio", "lidal_validated")
 # These leave money that would buy a unit: near units, a scene's cap, or whole frames.
-THRIFTY = ("lidal", "lidal_human", "lidal_divergence", "lidal_entropy", "lidal_validated", "entropy_scene_cap",
-           "random_frames", "cdal", "d2ada_frames")  # fmt: skip
+THRIFTY = ("lidal", "lidal_human", "lidal_divergence", "lidal_entropy", "lidal_validated", "lidal_by_track",
+           "entropy_scene_cap", "random_frames", "cdal", "d2ada_frames")  # fmt: skip
 
 
 def run(
@@ -264,14 +264,16 @@ def test_its_description_is_whole(strategy: Strategy) -> None:
     assert STRATEGIES[strategy.name] is strategy
     assert strategy.paper
     assert strategy.asks
-    assert strategy.needs <= {"features", "probabilities", "members", "labels", "poses", "source"}
+    assert strategy.needs <= {"features", "probabilities", "members", "labels", "poses", "source", "tracks"}
     assert set(strategy.currencies) <= set(CURRENCIES)
     members = {"consensus_entropy", "expected_entropy", "bald", "vote_entropy"}
     assert ("members" in strategy.needs) == bool(members & set(strategy.columns))
     assert ("labels" in strategy.needs) == ("true_loss" in strategy.columns)
     interframe = {"divergence", "entropy", "coverage", "entropy_unmatched", "divergence_paper"}
     assert ("poses" in strategy.needs) == bool(interframe & set(strategy.columns))
-    assert set(strategy.columns) <= {*NAMES, *interframe, "predicted_class", "range_m"}
+    tracks = {"track", "track_disagreement"}
+    assert ("tracks" in strategy.needs) == bool(tracks & set(strategy.columns))
+    assert set(strategy.columns) <= {*NAMES, *interframe, *tracks, "predicted_class", "range_m"}
 
 
 @ALL

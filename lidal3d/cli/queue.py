@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lidal3d.config import Config
     from lidal3d.jobs.score_folder import ScoreResult
     from lidal3d.scene.scene import Scene
+    from lidal3d.scores.table import ScoreTable
     from lidal3d.select.selection import Selection
 
 DriveMoved = Annotated[Path | None, typer.Option("--drive", help="Where the drive lies now, if it was moved.")]
@@ -237,7 +238,7 @@ def export(
     layout: Layout = None,
     label_map: LabelMap = None,
 ) -> None:
-    """Write the queue for a labelling tool, or for training with mmdet3d."""
+    """Write the queue for a labelling tool or mmdet3d."""
     from lidal3d.cli.progress import say
     from lidal3d.export.options import ExportOptions
     from lidal3d.jobs.export import export_job
@@ -298,7 +299,9 @@ def _extent(selection: Selection) -> str:
 def _say_scored(out: Path, result: ScoreResult) -> None:
     from lidal3d.cli.progress import count, facts, say
 
-    if result.table is not None:
+    if result.table is not None and result.table.kind == "track":
+        _say_tracks(out, result.table)
+    elif result.table is not None:
         table = result.table
         frames, points = len({*zip(table.scene.tolist(), table.frame.tolist(), strict=True)}), int(table.points.sum())
         seen = float((table.score("coverage") * table.points).sum()) / max(points, 1)
@@ -309,6 +312,18 @@ def _say_scored(out: Path, result: ScoreResult) -> None:
             ("next", f"lidal3d select {out} --budget 1% --out queue"),
         ]))  # fmt: skip
     _say_failed(out, result)
+
+
+def _say_tracks(out: Path, table: ScoreTable) -> None:
+    from lidal3d.cli.progress import count, facts, say
+
+    contradicted = int((table.score("track_disagreement") > 0).sum())
+    say(facts([
+        ("scored", f"{count(len(table), 'track')}, {int(table.score('track_points').sum()):,} points in all sweeps"),
+        ("contradicted", f"{contradicted:,} are given different classes in different sweeps"),
+        ("scores", str(out)),
+        ("next", f"lidal3d select {out} --strategy track_disagreement --budget 50:regions --out queue"),
+    ]))  # fmt: skip
 
 
 def _say_failed(out: Path, result: ScoreResult) -> None:

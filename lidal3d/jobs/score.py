@@ -19,6 +19,7 @@ from lidal3d.jobs.score_folder import GUESSES, ScoreResult, claim_folder, failur
 from lidal3d.jobs.score_parts import all_parts, share
 from lidal3d.jobs.score_scene import Recipe
 from lidal3d.jobs.score_task import missing_tasks, run_task
+from lidal3d.jobs.score_tracks import score_tracks
 from lidal3d.parallel.pool import run_tasks
 from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.predictions.maps import MapSource
@@ -29,6 +30,7 @@ from lidal3d.select.pseudo import is_off
 from lidal3d.strategies import STRATEGIES, Strategy, strategy_named
 from lidal3d.strategies.strategy import HOW_TO_GET
 from lidal3d.strategies.wanted import EXTRAS, Wanted, needing
+from lidal3d.tracks.units import KIND as TRACK
 from lidal3d.units import make_partition
 
 # How much of a scene is saved at once; what a kill can cost. The table does not depend on it.
@@ -71,6 +73,11 @@ def score_drive(
     """
     named = strategies_for_scores(strategies)
     refuse_lacking(named, predictions, scenes)
+    if config.units.kind == TRACK:
+        if shard != (1, 1) or keep_going:
+            raise UsageError("tracks are scored whole: leave out --shard and --keep-going, give --workers")
+        metadata = {**_metadata(scenes, predictions, config), "tracks": config.tracks.model_dump()}
+        return score_tracks(scenes, predictions, out, config, metadata, drive, workers, start, tick)
     recipe = _recipe(scenes, predictions, out, config, Wanted.by(*named))
     parts = all_parts(scenes, frames_a_part)
     mine = share(parts, *shard)

@@ -45,7 +45,7 @@ def merge_scores(folders: Sequence[Path], out: Path) -> ScoreResult:
     Raises:
         DataError: a folder holds no scores or those of other settings, or parts are missing (how many is said).
     """
-    runs = [_read_run(folder) for folder in folders]
+    runs = [read_run(folder) for folder in folders]
     for folder, run in zip(folders, runs, strict=True):
         if run != runs[0]:
             raise DataError(f"{folder}: scored with other settings or another drive than {folders[0]}; cannot merge")
@@ -84,14 +84,15 @@ def claim_folder(out: Path, recipe: Recipe, parts: list[Part]) -> None:
     run["fingerprint"] = fingerprint(run)
     path = out / "run.json"
     if path.is_file():
-        if _read_run(out)["fingerprint"] != run["fingerprint"]:
+        if read_run(out)["fingerprint"] != run["fingerprint"]:
             other = "holds scores of another drive, model, predictions, strategies or settings"
             raise DataError(f"{out}: {other}; choose another --out, or remove it")
     else:
         write_json(path, run)
 
 
-def _read_run(folder: Path) -> dict[str, Any]:
+def read_run(folder: Path) -> dict[str, Any]:
+    """What a folder's scores are made with. Raises DataError where it holds none or is damaged."""
     path = folder / "run.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from lidal3d.config import Config, UnitsConfig
 from lidal3d.errors import DataError, UsageError
 from lidal3d.jobs.score_arrays import read_pool
 from lidal3d.jobs.score_folder import GUESSES
+from lidal3d.jobs.score_tracks import TRACKS_FOLDER
 from lidal3d.parallel.pool import run_tasks
 from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.predictions.store import PredictionStore
@@ -38,6 +39,9 @@ from lidal3d.select.members import (
 from lidal3d.select.selection import Selection
 from lidal3d.strategies import Strategy, UnitPool, strategy_named
 from lidal3d.strategies.lidal import LIDAL
+from lidal3d.tracks.store import TrackStore
+from lidal3d.tracks.units import KIND as TRACK
+from lidal3d.tracks.units import TrackUnits
 from lidal3d.units.base import FramePartition, Partition
 
 SOURCE_FILE = "source.yaml"
@@ -102,9 +106,10 @@ def select_job(
         raise UsageError(f"strategy '{chosen.name}' compares with no source; drop --source, or choose d2ada")
     labelled_pool = None if source_scores is None else read_pool(Path(source_scores), arrays)
     source = source_paths(Path(scores_folder), drive, predictions)
+    scenes = open_drive(Path(source["drive"]), layout)
     return select_from_scenes(
         pool,
-        open_drive(Path(source["drive"]), layout),
+        scenes,
         _labeller(Path(scores_folder), source, pool.table),
         Path(out),
         config,
@@ -119,9 +124,15 @@ def select_job(
         workers=workers,
         start=start,
         tick=tick,
+        partition=_track_units(Path(scores_folder), scenes) if pool.table.kind == TRACK else None,
         strategy=chosen,
         labelled_pool=labelled_pool,
     )
+
+
+def _track_units(scores_folder: Path, scenes: Sequence[Scene]) -> TrackUnits:
+    """The tracks that scoring left beside its table."""
+    return TrackUnits.of(TrackStore.open(scores_folder / TRACKS_FOLDER), scenes)
 
 
 def _labeller(scores_folder: Path, source: Mapping[str, str], table: ScoreTable) -> Labeller | None:

@@ -103,10 +103,10 @@ def load_model(
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise DataError(f"{path}: its header is not a lidal3d model's ({error}); train it again") from None
-    if architecture is not None:
-        _refuse_other_architecture(path, found, architecture)
     if classes is not None:
         _refuse_other_classes(path, model.classes, classes)
+    if architecture is not None:
+        _refuse_other_architecture(path, found, architecture)
     _refuse_other_tensors(path, tensors, network.state_dict())
     network.load_state_dict(tensors)
     network.eval()

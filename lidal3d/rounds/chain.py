@@ -22,7 +22,9 @@ from pathlib import Path
 
 from lidal3d.config import Config
 from lidal3d.files import write_json
+from lidal3d.jobs.track import track_drive
 from lidal3d.rounds.carry import COUNTS_FILE, CarriedLabels, carry_labels, counts_of
+from lidal3d.rounds.carry_tracks import carry_by_track
 from lidal3d.rounds.choosing import SCORES, SOURCE_SCORES, assumed_in, choose
 from lidal3d.rounds.held_out import held_out_records
 from lidal3d.rounds.initial import initial_records
@@ -41,6 +43,7 @@ from lidal3d.strategies import strategy_named
 from lidal3d.units import make_partition
 
 CARRIED = "carried"  # a folder
+TRACKS = "tracks"  # another, of the whole experiment
 Tick = Callable[[], None]
 
 
@@ -134,7 +137,13 @@ def _train_on(
         shutil.rmtree(folder / CARRIED, ignore_errors=True)
         return
     source: LedgerLabels | CarriedLabels = labels
-    if config.carry.half_window:
+    if config.carry.by == "track":
+        tracks = track_drive(world.train, link.out / TRACKS, config.tracks)
+        source = carry_by_track(
+            labels, world.train_by_id, world.classes.classes, tracks, config.carry.weight, folder / CARRIED
+        )
+        write_json(folder / COUNTS_FILE, counts_of(source, world))
+    elif config.carry.half_window:
         source = carry_labels(labels, world.train_by_id, world.classes.classes, config.carry, folder / CARRIED)
         write_json(folder / COUNTS_FILE, counts_of(source, world))
     frames = training_frames(source, world, config.train, link.experiment.sampling)

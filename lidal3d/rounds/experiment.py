@@ -94,10 +94,11 @@ def _refuse_stages(experiment: ExperimentConfig, row: str) -> None:
         raise UsageError(
             f"row '{row}': training '{kind}' can't mix in a source's labels; take single, or no world.source"
         )
-    if kind != "single" and experiment.settings_of(row).carry.half_window:
+    carry = experiment.settings_of(row).carry
+    if kind != "single" and (carry.half_window or carry.by == "track"):
         raise UsageError(
-            f"row '{row}': training '{kind}' can't tell carried labels from those it sets aside; take single, or "
-            "carry.half_window=0"
+            f"row '{row}': training '{kind}' can't tell carried labels from those it sets aside; take single, or carry "
+            "none"
         )
     if kind != "single" and strategy.pseudo is None:
         raise UsageError(

@@ -39,6 +39,7 @@ from lidal3d.strategies.ranked import (
 )
 from lidal3d.strategies.redal import REDAL
 from lidal3d.strategies.strategy import Strategy
+from lidal3d.strategies.tracks import LIDAL_BY_TRACK, TRACK_DISAGREEMENT
 
 __all__ = ["STRATEGIES", "Strategy", "UnitPool", "strategy_named"]
 
@@ -79,6 +80,8 @@ _ALL = (
     ENTROPY_PER_COST,
     PORTFOLIO,
     LIDAL_VALIDATED,
+    TRACK_DISAGREEMENT,
+    LIDAL_BY_TRACK,
 )
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}

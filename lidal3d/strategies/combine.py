@@ -100,7 +100,7 @@ def per_cost(column: str) -> Rule:
 
 
 ENTROPY_SCORE = "softmax_entropy"
-_SHARED = tuple(currency for currency in CURRENCIES if currency != "frames")  # whose units cost something each
+COUNTED = tuple(currency for currency in CURRENCIES if currency != "frames")  # whose units cost something each
 
 ENTROPY_CORESET = Strategy(
     "entropy_coreset", OURS, "the most entropic units for five budgets, and core-set among them",
@@ -108,17 +108,17 @@ ENTROPY_CORESET = Strategy(
 )  # fmt: skip
 ENTROPY_CLASS_QUOTA = Strategy(
     "entropy_class_quota", OURS, "the largest entropy, every predicted class an equal part of the budget",
-    equal_quotas(ENTROPY_SCORE, class_of), columns=(ENTROPY_SCORE, "predicted_class"), currencies=_SHARED,
+    equal_quotas(ENTROPY_SCORE, class_of), columns=(ENTROPY_SCORE, "predicted_class"), currencies=COUNTED,
 )  # fmt: skip
 ENTROPY_RANGE_QUOTA = Strategy(
     "entropy_range_quota", OURS, "the largest entropy, an equal part each for up to 10, 20, 40 m and beyond",
-    equal_quotas(ENTROPY_SCORE, range_of), columns=(ENTROPY_SCORE, "range_m"), currencies=_SHARED,
+    equal_quotas(ENTROPY_SCORE, range_of), columns=(ENTROPY_SCORE, "range_m"), currencies=COUNTED,
 )  # fmt: skip
 ENTROPY_SCENE_CAP = Strategy(
     "entropy_scene_cap", OURS, "the largest entropy, no scene more than twice its equal part",
-    capped(ENTROPY_SCORE, scene_of, 2.0), columns=(ENTROPY_SCORE,), currencies=_SHARED,
+    capped(ENTROPY_SCORE, scene_of, 2.0), columns=(ENTROPY_SCORE,), currencies=COUNTED,
 )  # fmt: skip
 ENTROPY_PER_COST = Strategy(
     "entropy_per_cost", OURS, "the largest entropy for each point, second or region it costs",
-    per_cost(ENTROPY_SCORE), columns=(ENTROPY_SCORE,), currencies=_SHARED,
+    per_cost(ENTROPY_SCORE), columns=(ENTROPY_SCORE,), currencies=COUNTED,
 )  # fmt: skip

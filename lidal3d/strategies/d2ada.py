@@ -14,6 +14,7 @@ import numpy as np
 
 from lidal3d.select.reason import number, percent
 from lidal3d.select.selection import Selection
+from lidal3d.strategies.combine import COUNTED
 from lidal3d.strategies.compared import Compared, affordable_of, place_in_class
 from lidal3d.strategies.spend import (
     Candidates,
@@ -116,15 +117,14 @@ def _of_frames(found: Compared, frame: Int64, frames: int) -> Float64:
     return np.asarray(np.bincount(frame, weights=gain, minlength=frames), np.float64)
 
 
-_SHARED = ("points", "regions", "seconds")  # whose units cost something each
 _NEEDS = frozenset({"features", "probabilities", "source"})
 D2ADA = Strategy(
     "d2ada", PAPER, "what is common here and rare in what is labelled, by class; from round to round more by entropy",
-    d2ada, _NEEDS, (ENTROPY,), currencies=_SHARED,
+    d2ada, _NEEDS, (ENTROPY,), currencies=COUNTED,
 )  # fmt: skip
 D2ADA_DENSITY = Strategy(
     "d2ada_density", "this package, an ablation of D2ADA", "as d2ada by density alone in every round",
-    d2ada_density, _NEEDS, (ENTROPY,), currencies=_SHARED,
+    d2ada_density, _NEEDS, (ENTROPY,), currencies=COUNTED,
 )  # fmt: skip
 D2ADA_FRAMES = Strategy(
     "d2ada_frames", "this package, after D2ADA", "whole frames, by their best regions of each class as d2ada sees them",

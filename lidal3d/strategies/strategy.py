@@ -26,6 +26,7 @@ HOW_TO_GET = {
     "features": "give --model, or predict again with `lidal3d predict --set predict.features=true`",
     "members": "give --model with --set predict.views=8, or predict again with --set predict.members=true",
     "labels": "this is an upper reference for drives whose labels are at hand",
+    "tracks": "add it to scores of regions with `lidal3d track --scores`",
     "poses": "give the drive poses: neighbouring frames are compared",
     "source": "say what is labelled (--earlier, --labelled), or give the scores of a labelled drive as --source",
 }
@@ -69,7 +70,7 @@ class Strategy:
         paper: where it is from, or "this package".
         asks: what it asks for, in half a sentence.
         rule: Ask -> Selection.
-        needs: of features, probabilities, members, labels, poses: what its scores are made from; and source: units
+        needs: of features, probabilities, members, labels, poses, tracks: what its scores are made from; and source: units
             that are labelled, in the pool or as a pool of their own.
         columns: the score columns it reads.
         kinds: the kinds of unit it is for; None for all.
@@ -137,6 +138,8 @@ class Strategy:
 
     def _how(self) -> str:
         """… and how scoring makes it of them."""
+        if "tracks" in self.needs:
+            return HOW_TO_GET["tracks"]
         sources = sorted(self.needs & {"features", "members"})
         first = f" (for {sources[0]}: {HOW_TO_GET[sources[0]]})" if sources else ""
         return f"score again with --strategy {self.name}{first}"

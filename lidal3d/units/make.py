@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lidal3d.config import UnitsConfig
+from lidal3d.errors import UsageError
 from lidal3d.units.base import Partition
 from lidal3d.units.grid import GridCells, WholeFrame
 from lidal3d.units.kmeans import BalancedKMeans
@@ -21,9 +22,13 @@ PARTITIONS: dict[str, Callable[[UnitsConfig], Partition]] = {
 
 
 def make_partition(config: UnitsConfig) -> Partition:
-    """The partition that `config.kind` names.
+    """The partition that `config.kind` names. Raises UsageError for a kind of unit that no single sweep tells.
 
     >>> make_partition(UnitsConfig(kind="frame")).kind
     'frame'
     """
+    if config.kind not in PARTITIONS:
+        raise UsageError(
+            f"units.kind={config.kind}: these units span sweeps, here one is cut by itself; take another kind"
+        )
     return PARTITIONS[config.kind](config)

@@ -5,7 +5,7 @@
 Differs: points are stored in world coordinates, so read_points takes them back with the sweep's pose; the sensor's y
 axis looks forward, so points and poses are turned; the tables hold two sensors, and only the spinning Pandar64
 (column d == 0) is kept, of points and labels alike, because the forward PandarGT sees other places at other times
-(Xiao et al., ITSC 2021). Camera k goes with sweep k.
+(Xiao et al., ITSC 2021). Camera k goes with sweep k. Instances are what lies in people's cuboids.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from lidal3d.scene.readers.base import (
     yforward_SE3_lidar,
 )
 from lidal3d.scene.readers.cameras import CameraTrack, intrinsics_matrix
+from lidal3d.scene.readers.pandaset_cuboids import read_cuboids
 from lidal3d.scene.restricted_pickle import Table, load_table
 from lidal3d.scene.scene import CameraImage, Scene
 
@@ -82,8 +83,17 @@ class PandaSetSource:
         labels = _aligned(_table(path, ("class",), "LABELS"), sweep, path)
         return labels[sweep.columns["d"] == SPINNING_SENSOR].astype(np.uint32)
 
+    def cuboids_path(self, index: int) -> Path | None:
+        """The file with the sweep's cuboids, or None where it has none."""
+        path = self.folder / "annotations" / "cuboids" / (self.names[index] + SUFFIX)
+        return path if path.is_file() else None
+
     def read_instances(self, index: int) -> npt.NDArray[np.uint32] | None:
-        return None
+        path = self.cuboids_path(index)
+        if path is None:
+            return None
+        xyz_world = transform(self.world_SE3_lidar[index], self.read_points(index)[:, :3])
+        return read_cuboids(path).instances(xyz_world)
 
     def images(self, index: int) -> tuple[CameraImage, ...]:
         number, pose = int(self.names[index]), self.world_SE3_lidar[index]
