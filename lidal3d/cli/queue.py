@@ -209,7 +209,10 @@ def export(
     layout: Layout = None,
     label_map: LabelMap = None,
 ) -> None:
-    """Write the queue for a labelling tool, or for training with mmdet3d."""
+    """Write the queue for a labelling tool.
+
+    Or, with --format mmdet3d, for training on what has been labelled.
+    """
     from lidal3d.cli.progress import say
     from lidal3d.export.options import ExportOptions
     from lidal3d.jobs.export import export_job
