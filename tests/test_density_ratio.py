@@ -257,6 +257,18 @@ def test_far_from_everything_is_not_new():
     assert np.abs(found.log_ratio).max() < 10
 
 
+def test_a_handful_of_strange_units_does_not_outweigh_a_class():
+    """Three in a hundred, in all scenes and not in the source, are new by many nats; the class as a whole isn't."""
+    rng = np.random.default_rng(12)
+    target = rng.normal(size=(2000, 16))
+    strange = np.arange(2000) % 100 < 3
+    target[strange] += 30 * np.where(np.arange(60) % 2, 1, -1)[:, None]
+    found = density_ratio(domain(rng.normal(size=(2000, 16))), domain(target), 1, DEFAULT, rng)
+    assert np.median(found.log_ratio[strange]) > 20
+    assert found.log_ratio.mean() > 0.8
+    assert found.kl[0] < 0.5
+
+
 def test_released_weights_never_hang():
     assert released_weights(np.array([0.0, 0.3, 5.0])).tolist() == [1, 1, 1]
     assert released_weights(np.array([0.0, 12.0, 1500.0])).tolist() == [0, 1, 3]

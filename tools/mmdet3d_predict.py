@@ -191,7 +191,7 @@ def run_segment(arguments: argparse.Namespace) -> str:
         store.write(frame.scene.id, frame.name, segment(model, frame))
         count += 1
     store.write_header()
-    return f"{count} sweeps, {len(model.classes)} classes"
+    return f"{count} sweep{'s' * (count != 1)}, {len(model.classes)} classes"
 
 
 def run_detect(arguments: argparse.Namespace) -> str:
@@ -206,7 +206,7 @@ def run_detect(arguments: argparse.Namespace) -> str:
         count, boxes, full = count + 1, boxes + len(found), full and every
     kind = "every class, before suppression" if full else "best class only, 0 for the others"
     store.write_header(thresholds=test_settings(model.net), scores=kind)
-    return f"{count} sweeps, {boxes} boxes, scores of {kind}"
+    return f"{count} sweep{'s' * (count != 1)}, {boxes} boxes, scores of {kind}"
 
 
 def test_settings(net: Any) -> str:

@@ -26,6 +26,8 @@ LEAST_OF_CLASS = 20
 LEAST_OF_ALL = 2
 BROAD_SHARE = 0.01
 """Share of a broad Gaussian, the same in both densities: far from everything their ratio is 1, not a tail's accident."""
+EXTREMES = 0.05
+"""Share of a class's units at either end whose ratio counts as that of the others: some strange units are not a class."""
 _FIT_ROWS = 20_000
 _LOG = logging.getLogger(__name__)
 
@@ -154,10 +156,12 @@ def _log_ratio(rows: Float32, of_target: Mixture, of_source: Mixture, broad: Mix
 
 
 def _kl(log_ratio: Float64, target: Domain, classes: int) -> Float64:
-    """(C,) the mean ratio over each class's counted units, at least 0."""
-    category = target.category[target.counted]
-    total = np.bincount(category, weights=log_ratio[target.counted], minlength=classes)
-    return np.maximum(total / np.maximum(np.bincount(category, minlength=classes), 1), 0)
+    """(C,) the winsorised mean ratio over each class's counted units, at least 0."""
+    kl = np.zeros(classes)
+    for category in np.unique(target.category[target.counted]):
+        ratio = log_ratio[target.counted & (target.category == category)]
+        kl[category] = max(0.0, ratio.clip(*np.quantile(ratio, (EXTREMES, 1 - EXTREMES))).mean())
+    return kl
 
 
 def _tell(source: Domain, target: Domain, pooled: npt.NDArray[np.bool_]) -> None:
