@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lidal3d.errors import DataError, UsageError
 from lidal3d.files import replacing
-from lidal3d.learn.minkunet import Architecture, Trunk
+from lidal3d.learn.architecture import Architecture, Network
 from lidal3d.learn.networks import build
 
 MODEL_FILE = "model.safetensors"
@@ -41,7 +41,7 @@ class Model:
         settings: the training's settings, for the record.
     """
 
-    network: Trunk
+    network: Network
     classes: tuple[str, ...]
     label_map: str
     voxel_m: float

@@ -23,7 +23,7 @@ from lidal3d.learn.checkpoint import load_checkpoint, save_checkpoint
 from lidal3d.learn.engine import Engine, engine
 from lidal3d.learn.log import StepLog
 from lidal3d.learn.loss import LEAST_WEIGHT, clip_gradients, rate, weighted_sums
-from lidal3d.learn.minkunet import Architecture, Trunk
+from lidal3d.learn.architecture import Architecture, Network
 from lidal3d.learn.model import Model
 from lidal3d.learn.networks import build
 from lidal3d.learn.processes import ALONE, Processes, refuse_small_batch
@@ -101,7 +101,7 @@ def architecture_for(label_map: LabelMap, config: TrainConfig) -> Architecture:
 
 
 def _fingerprint(
-    frames: Sequence[Frame], label_map: LabelMap, config: TrainConfig, network: Trunk, class_weights: Tensor
+    frames: Sequence[Frame], label_map: LabelMap, config: TrainConfig, network: Network, class_weights: Tensor
 ) -> str:
     """A digest of what a training's result depends on; of the labels, what the weights of the classes tell."""
     digest = hashlib.sha256()
@@ -172,7 +172,7 @@ class Trainer:
         config: seed and settings of the optimiser.
     """
 
-    def __init__(self, run: Engine, network: Trunk, class_weights: Tensor, config: TrainConfig) -> None:
+    def __init__(self, run: Engine, network: Network, class_weights: Tensor, config: TrainConfig) -> None:
         self.run, self.network, self._seed = run, network.to(run.device).train(), config.seed
         self.optimiser = torch.optim.AdamW(
             network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
