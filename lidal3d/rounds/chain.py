@@ -36,7 +36,7 @@ from lidal3d.rounds.record import Record, by_people
 from lidal3d.rounds.seeds import derived_seed
 from lidal3d.rounds.source import mixed_frames, with_source
 from lidal3d.rounds.stages import Staged, train_in_stages
-from lidal3d.rounds.training import evaluate_model, one_torch_thread, train_model, training_frames
+from lidal3d.rounds.training import evaluate_model, train_model, training_frames
 from lidal3d.rounds.world import World, open_world
 from lidal3d.select.selection import UnitKey
 from lidal3d.strategies import strategy_named
@@ -49,7 +49,10 @@ Tick = Callable[[], None]
 
 def run_link(link: Link, tick: Tick) -> None:
     """Do what is still missing of a link; `tick` is called after each training."""
-    with one_torch_thread():
+    from lidal3d.learn.threads import one_thread
+
+    # Sums depend on how many threads share them: with one, the bytes are the same for any number of workers.
+    with one_thread():
         world = open_world(link.experiment.world, link.out)
         if link.what == "initial":
             _run_initial(link, world, tick)
