@@ -24,7 +24,6 @@ from pathlib import Path
 from lidal3d.config import Config
 from lidal3d.files import write_json
 from lidal3d.jobs.track import track_drive
-from lidal3d.learn.threads import one_thread
 from lidal3d.rounds.carry import COUNTS_FILE, CarriedLabels, carry_labels, counts_of
 from lidal3d.rounds.carry_tracks import carry_by_track
 from lidal3d.rounds.choosing import SCORES, SOURCE_SCORES, assumed_in, choose
@@ -51,6 +50,9 @@ Tick = Callable[[], None]
 
 def run_link(link: Link, tick: Tick) -> None:
     """Do what is still missing of a link; `tick` is called after each training."""
+    from lidal3d.learn.threads import one_thread
+
+    # Sums depend on how many threads share them: with one, the bytes are the same for any number of workers.
     with one_thread():
         world = open_world(link.experiment.world, link.out)
         if link.what == "initial":
@@ -136,6 +138,7 @@ def train_again(link: Link, number: int, config: Config, folder: Path) -> dict[s
         config: the settings of this training.
         folder: where model and evaluation go; what lies there is kept.
     """
+    from lidal3d.learn.threads import one_thread
     from lidal3d.learn.train import own_labels
 
     with one_thread():
