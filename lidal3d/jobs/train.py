@@ -83,13 +83,14 @@ def train_on_drive(
     labelled = chosen_frames(drive, frames, drive_path, anything=labels is not None)
 
     from lidal3d.learn.checkpoint import CHECKPOINT_FILE
+    from lidal3d.learn.feeds import architecture_for
     from lidal3d.learn.log import logged_losses
     from lidal3d.learn.model import MODEL_FILE, load_model
-    from lidal3d.learn.train import architecture_for, train
+    from lidal3d.learn.train import train
 
     start = None
     if initial is not None:
-        start = load_model(initial, classes.classes, architecture_for(classes, config.train))
+        start = load_model(initial, classes.classes, architecture_for(classes, config.train, labelled))
     losses: list[float] = []
 
     def note(step: int, loss: float) -> None:

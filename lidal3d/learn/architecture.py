@@ -37,6 +37,11 @@ class Architecture:
         """Widths of stem, four levels down, four levels up."""
         return tuple(max(1, round(c * self.width)) for c in CHANNELS[self.name])
 
+    @property
+    def of_pictures(self) -> bool:
+        """Whether it reads pictures, not sweeps."""
+        return self.name == "unet2d"
+
     def to_dict(self) -> dict[str, object]:
         """As plain values, for a file's header."""
         return asdict(self)

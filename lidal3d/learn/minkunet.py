@@ -20,6 +20,7 @@ from lidal3d.learn.sparse import (
     relu,
 )
 
+
 class ResidualBlock(nn.Module):
     """relu(norm(conv(relu(norm(conv x)))) + shortcut x), the shortcut pointwise where the widths differ."""
 
