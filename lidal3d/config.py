@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from lidal3d.errors import UsageError
 from lidal3d.files import write_text
-
-
-class Settings(BaseModel):
-    """A group of settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from lidal3d.settings.base import Settings
+from lidal3d.settings.pretrain import BarlowConfig, PretrainConfig, TwistConfig
 
 
 class UnitsConfig(Settings):
@@ -220,6 +216,9 @@ class Config(Settings):
     carry: CarryConfig = CarryConfig()
     train: TrainConfig = TrainConfig()
     predict: PredictConfig = PredictConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    twist: TwistConfig = TwistConfig()
+    barlow: BarlowConfig = BarlowConfig()
     report: ReportConfig = ReportConfig()
 
     @classmethod
