@@ -75,7 +75,7 @@ def _optimise(learning: nn.Module, objective: Objective, config: Config, progres
             group["lr"] = settings.learning_rate * rate(step, settings.steps)
         loss = objective.loss(drawn)
         if not bool(torch.isfinite(loss)):
-            raise DataError(f"the loss of step {step + 1} is {float(loss)}; lower pretrain.learning_rate")
+            raise DataError(f"the loss of step {step + 1} is {loss.item()}; lower pretrain.learning_rate")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         clip_gradients(learning, GRADIENT_LIMIT)
