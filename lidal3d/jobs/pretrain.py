@@ -13,8 +13,10 @@ from lidal3d.config import Config
 from lidal3d.errors import DataError
 from lidal3d.jobs.train import CONFIG_FILE, chosen_frames, chosen_scenes
 from lidal3d.scene.open import open_drive
+from lidal3d.scene.scene import Frame, Scene
 
 if TYPE_CHECKING:
+    from lidal3d.learn.pretrain.file import Pretrained
     from lidal3d.learn.train import Progress
 
 
@@ -68,10 +70,6 @@ def pretrain_on_drive(
         DataError: no frames, a damaged one, or nothing to learn from.
     """
     config = config or Config()
-    from lidal3d.learn.pretrain.methods import method_named
-    from lidal3d.learn.pretrain.train import pretrain
-
-    chosen = method_named(method)
     drive = chosen_scenes(open_drive(drive_path, layout), scenes, drive_path)
     unlabelled = chosen_frames(drive, frames, drive_path, anything=True)
     losses: list[float] = []
@@ -82,7 +80,7 @@ def pretrain_on_drive(
             progress(step, loss)
 
     try:
-        trained = pretrain(unlabelled, chosen, config, note, device)
+        trained = _trained(unlabelled, method, config, note, device)
     except DataError as error:
         raise DataError(f"{drive_path}: {error}") from None
     path = trained.save(out_folder)
@@ -90,3 +88,36 @@ def pretrain_on_drive(
     last = losses[-max(1, len(losses) // 10) :]
     mean = sum(last) / len(last)
     return PretrainedEncoder(path, trained.name, len(unlabelled), len(losses), mean, tuple(trained.notes))
+
+
+def pretrain_on(
+    scenes: Sequence[Scene], out: Path, method: str, config: Config, seed: int, device: str = "cpu"
+) -> Path:
+    """Train an encoder and write `encoder.safetensors` into `out`, whole or not at all; one that lies there is kept.
+
+    Args:
+        scenes: sweeps, or pictures; no label is read.
+        method: its name.
+        config: as for `pretrain_on_drive`.
+        seed: of everything random, in place of `pretrain.seed`.
+        device: where torch computes.
+
+    Raises:
+        UsageError: no such method.
+        DataError: as `pretrain_on_drive`.
+    """
+    from lidal3d.learn.pretrain.file import ENCODER_FILE
+
+    if (out / ENCODER_FILE).is_file():
+        return out / ENCODER_FILE
+    seeded = config.updated({"pretrain": {"seed": seed}})
+    return _trained([frame for scene in scenes for frame in scene], method, seeded, None, device).save(out)
+
+
+def _trained(
+    frames: Sequence[Frame], method: str, config: Config, progress: Progress | None, device: str
+) -> Pretrained:
+    from lidal3d.learn.pretrain.methods import method_named
+    from lidal3d.learn.pretrain.train import pretrain
+
+    return pretrain(frames, method_named(method), config, progress, device)
