@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from lidal3d.errors import UsageError
 from lidal3d.files import write_text
-
-
-class Settings(BaseModel):
-    """A group of settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from lidal3d.settings.base import Settings
+from lidal3d.settings.pt4al import Pt4alConfig
 
 
 class UnitsConfig(Settings):
@@ -216,6 +212,7 @@ class Config(Settings):
     boxes: BoxesConfig = BoxesConfig()
     select: SelectConfig = SelectConfig()
     d2ada: D2adaConfig = D2adaConfig()
+    pt4al: Pt4alConfig = Pt4alConfig()
     pseudo: PseudoConfig = PseudoConfig()
     carry: CarryConfig = CarryConfig()
     train: TrainConfig = TrainConfig()
@@ -259,6 +256,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "interframe": {"window": "index"},
         "select": {"score": "divergence_paper", "rule": "paper", "earlier_rounds": False, "min_points": 1},
         "d2ada": {"rule": "paper"},
+        "pt4al": {"rule": "paper", "min_gap_s": 0},
         "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,
                    "max_entropy": 1e9, "min_confidence": 0, "max_class_share": 1, "weight": 1},
         "train": {"width": 1.0, "blocks": 2, "voxel_m": 0.05, "steps": 20000, "batch": 5, "learning_rate": 1e-3,
