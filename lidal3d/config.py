@@ -21,7 +21,7 @@ from lidal3d.settings.base import Settings
 from lidal3d.settings.geal import GealConfig
 from lidal3d.settings.joint import JointConfig
 from lidal3d.settings.learning_loss import LearningLossConfig
-from lidal3d.settings.pretrain import PretrainConfig
+from lidal3d.settings.pretrain import BarlowConfig, PretrainConfig, TwistConfig
 from lidal3d.settings.pt4al import Pt4alConfig
 from lidal3d.settings.tod import TodConfig
 from lidal3d.settings.usl import UslConfig
@@ -236,6 +236,8 @@ class Config(Settings):
     joint: JointConfig = JointConfig()
     pretrain: PretrainConfig = PretrainConfig()
     predict: PredictConfig = PredictConfig()
+    twist: TwistConfig = TwistConfig()
+    barlow: BarlowConfig = BarlowConfig()
     report: ReportConfig = ReportConfig()
 
     @classmethod
