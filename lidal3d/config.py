@@ -21,6 +21,7 @@ from lidal3d.settings.base import Settings
 from lidal3d.settings.geal import GealConfig
 from lidal3d.settings.joint import JointConfig
 from lidal3d.settings.learning_loss import LearningLossConfig
+from lidal3d.settings.masked import MaskedConfig
 from lidal3d.settings.pretrain import BarlowConfig, PretrainConfig, TwistConfig
 from lidal3d.settings.pt4al import Pt4alConfig
 from lidal3d.settings.tod import TodConfig
@@ -238,6 +239,7 @@ class Config(Settings):
     predict: PredictConfig = PredictConfig()
     twist: TwistConfig = TwistConfig()
     barlow: BarlowConfig = BarlowConfig()
+    masked: MaskedConfig = MaskedConfig()
     report: ReportConfig = ReportConfig()
 
     @classmethod
