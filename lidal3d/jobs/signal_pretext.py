@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lidal3d.errors import DataError
-from lidal3d.files import fingerprint
 from lidal3d.jobs.signals import SignalValues
 from lidal3d.predictions.maps import FrameMaps
 from lidal3d.scene.scene import Frame
@@ -32,28 +31,33 @@ class PretextSignal:
         encoder: its folder or file.
         masks: how many fixed masks are averaged over.
         device: where torch computes.
-        fingerprint: of the file and the number of masks.
+        of_file: digest of the encoder's file.
     """
 
     encoder: Path
     masks: int
     device: str
-    fingerprint: str
+    of_file: str
     name: str = "pretext"
 
     @classmethod
     def open(cls, encoder: Path, masks: int, device: str = "cpu") -> PretextSignal:
         """The signal of an encoder. Raises DataError where there is none of method `masked`."""
-        from lidal3d.learn.pretrain.file import encoder_path, file_fingerprint
+        from lidal3d.learn.pretrain.file import encoder_path, file_fingerprint, load_pretrained
         from lidal3d.learn.pretrain.reconstruction import Answers
 
-        trained = _loaded(encoder, "cpu")
+        trained = load_pretrained(encoder)
         if not isinstance(trained.head, Answers):
             raise DataError(
                 f"{encoder_path(encoder)}: an encoder of '{trained.method}' has no pretext loss; make one with "
                 "`lidal3d pretrain --method masked`"
             )
-        return cls(encoder, masks, device, fingerprint([file_fingerprint(encoder), masks]))
+        return cls(encoder, masks, device, file_fingerprint(encoder))
+
+    @property
+    def fingerprint(self) -> str:
+        """As `Signal`."""
+        return f"{self.of_file}, {self.masks} masks"
 
     def of_units(
         self, frame: Frame, points: npt.NDArray[np.float32], maps: FrameMaps, unit: npt.NDArray[np.int32], units: int
@@ -62,7 +66,7 @@ class PretextSignal:
         from lidal3d.learn.pretrain.pretext import pretext_losses
 
         try:
-            losses = pretext_losses(_loaded(self.encoder, self.device), points, self.masks)
+            losses = pretext_losses(_loaded(self.encoder, self.of_file, self.device), points, self.masks)
         except DataError as error:
             raise DataError(f"{frame.scene.source.points_path(frame.index)}: {error}") from None
         known = np.isfinite(losses) & (unit >= 0)
@@ -72,7 +76,7 @@ class PretextSignal:
 
 
 @lru_cache(maxsize=2)
-def _loaded(encoder: Path, device: str) -> Pretrained:
+def _loaded(encoder: Path, of_file: str, device: str) -> Pretrained:
     """The encoder, once a process."""
     from lidal3d.learn.pretrain.file import load_pretrained
 
