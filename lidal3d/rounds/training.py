@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,8 +34,8 @@ class CountedLabels(Protocol):
         """How many points of a frame have one."""
 
 
-def training_frames(labels: CountedLabels, world: World, config: TrainConfig, sampling: str) -> list[Frame]:
-    """The frames with labels; with sampling "points" each as often as its share of the labelled points asks for.
+def training_frames(labels: CountedLabels, world: World, config: TrainConfig, sampling: str | None) -> list[Frame]:
+    """The frames with labels, each as often as its share of the labelled points asks for, or all once (sampling "frames").
 
     The loss of a step is a mean over its labelled points. Where whole frames and frames with one small region are
     drawn alike, a region's points weigh a hundred times those of a frame, and the whole frames are hardly seen. Not so
@@ -95,16 +94,3 @@ def evaluate_model(link: Link, folder: Path, world: World) -> None:
     """Evaluate on the validation scenes where there is no evaluation yet."""
     if not (folder / EVALUATION_FILE).is_file():
         write_json(folder / EVALUATION_FILE, evaluate(folder, world, link.device))
-
-
-@contextlib.contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Sums depend on how many threads share them: with one, the bytes are the same for any number of workers."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
