@@ -236,10 +236,10 @@ class Config(Settings):
     train: TrainConfig = TrainConfig()
     joint: JointConfig = JointConfig()
     pretrain: PretrainConfig = PretrainConfig()
-    predict: PredictConfig = PredictConfig()
     twist: TwistConfig = TwistConfig()
     barlow: BarlowConfig = BarlowConfig()
     masked: MaskedConfig = MaskedConfig()
+    predict: PredictConfig = PredictConfig()
     report: ReportConfig = ReportConfig()
 
     @classmethod

@@ -15,7 +15,7 @@ from lidal3d.scene.scene import Scene
 
 TINY = Config().updated(
     {
-        "units": {"kind": "grid", "cell_m": 4.0},
+        "units": {"kind": "grid", "cell_m": 4.0, "superpixels": 6},
         "pretrain": {"steps": 3, "width": 0.1, "voxel_m": 0.5, "channels": 8, "min_points": 8, "match_m": 0.2},
         "twist": {"clusters": 6, "hidden": 8},
         "barlow": {"dimensions": 6, "hidden": 8},
@@ -48,12 +48,12 @@ class ElementSource:
         return ()
 
 
-def scene_of(frames: tuple[np.ndarray, ...], poses: np.ndarray, name: str = "00") -> Scene:
+def scene_of(frames: tuple[np.ndarray, ...], poses: np.ndarray, sensor: str = "lidar", name: str = "00") -> Scene:
     """A scene of given points or pixels."""
     count = len(frames)
     return Scene(name, "memory", Path("memory"), tuple(f"{k:06d}" for k in range(count)),
                  np.arange(count, dtype=np.int64) * 100_000_000, poses, np.ones(count, bool), None,
-                 ElementSource(frames))  # fmt: skip
+                 ElementSource(frames), sensor)  # fmt: skip
 
 
 def street(frames: int = 4, seed: int = 0, step_m: float = 1.5) -> Scene:
@@ -86,7 +86,7 @@ def pictures(frames: int = 4, seed: int = 0, height: int = 64, width: int = 96) 
         stripes = 0.15 * np.sin(column * (1 + cell))
         rgb = np.clip(colours[cell] + stripes[:, None], 0, 1)
         made.append(np.column_stack([column, row, rgb]).astype(np.float32))
-    return scene_of(tuple(made), np.tile(np.eye(4), (frames, 1, 1)))
+    return scene_of(tuple(made), np.tile(np.eye(4), (frames, 1, 1)), "camera")
 
 
 def with_points(scene: Scene, frame: int, points: np.ndarray) -> Scene:

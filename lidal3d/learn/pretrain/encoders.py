@@ -20,10 +20,10 @@ from torch.nn import functional
 from lidal3d.learn.batch import VOXEL_FEATURES, network_input
 from lidal3d.learn.minkunet import Architecture, MinkUNet
 from lidal3d.learn.sparse import Level
+from lidal3d.scene.pixels import picture_shape
 from lidal3d.settings.pretrain import PretrainConfig
 
 STRIDE = 8  # pixels along the edge of a picture's token
-PICTURE_COLUMNS = 5  # column, row, red, green, blue
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class ImageEncoder(EncoderNetwork):
 
     def tokenised(self, views: Sequence[npt.NDArray[np.float32]]) -> Tokenised:
         """Pictures of views (H_i · W_i, 5), smaller ones padded at their ends with the middle grey."""
-        heights, widths = zip(*(picture_size(view) for view in views), strict=True)
+        heights, widths = zip(*(picture_shape(view) for view in views), strict=True)
         high, wide = max(heights), max(widths)
         batch = torch.zeros(len(views), 3, high, wide)
         of, down, across = [], -(-high // STRIDE), -(-wide // STRIDE)
@@ -132,11 +132,6 @@ class ImageEncoder(EncoderNetwork):
         """Features of the cells, row by row, picture after picture."""
         features: Tensor = self.stages(tokenised.inputs)
         return features.permute(0, 2, 3, 1).reshape(-1, self.dimensions)
-
-
-def picture_size(view: npt.NDArray[np.float32]) -> tuple[int, int]:
-    """Height and width of a picture as its pixels (H · W, 5) row by row."""
-    return int(view[-1, 1]) + 1, int(view[-1, 0]) + 1
 
 
 ENCODERS: dict[str, type[SparseEncoder] | type[ImageEncoder]] = {"sparse": SparseEncoder, "image": ImageEncoder}

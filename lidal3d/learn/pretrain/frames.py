@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError
-from lidal3d.learn.pretrain.encoders import PICTURE_COLUMNS
-from lidal3d.learn.pretrain.views import Regions, View
+from lidal3d.learn.pretrain.views import View
+from lidal3d.scene.pixels import CAMERA, is_picture
 from lidal3d.scene.scene import Frame
+from lidal3d.units.base import Partition
 from lidal3d.units.make import make_partition
 
 FRAMES_KEPT = 256
-PICTURE_CELL = 32
+OF_SWEEPS = ("supervoxels", "kmeans", "grid")
 
 
 class FrameOrder:
@@ -52,25 +54,23 @@ class RegionFrames:
     def _view(self, index: int) -> View:
         frame = self.frames[index]
         points = elements_of(frame, self._config)
-        return View(points, regions_of(points, self._config))
+        return View(points, partition_for(frame, self._config)(points))
 
 
-def elements_of(frame: Frame, config: Config) -> np.ndarray:
+def elements_of(frame: Frame, config: Config) -> npt.NDArray[np.float32]:
     """A frame's pixels, or its points within `pretrain.max_range_m`. Raises DataError where one isn't finite."""
     points = frame.points()
     bad = int((~np.isfinite(points)).any(axis=1).sum())
     if bad:
         path = frame.scene.source.points_path(frame.index)
         raise DataError(f"{path}: {bad} of {len(points)} points are not finite; run `lidal3d check` on the drive")
-    if points.shape[1] == PICTURE_COLUMNS:
+    if is_picture(points):
         return points
     return points[np.hypot(points[:, 0], points[:, 1]) < config.pretrain.max_range_m]
 
 
-def regions_of(points: np.ndarray, config: Config) -> Regions:
-    """The regions (N,) of a sweep as `units` says; of a picture, square cells."""
-    if points.shape[1] == PICTURE_COLUMNS:
-        across = -(-(int(points[:, 0].max(initial=0)) + 1) // PICTURE_CELL)
-        cell = points[:, 1].astype(np.int32) // PICTURE_CELL * across + points[:, 0].astype(np.int32) // PICTURE_CELL
-        return cell.astype(np.int32)
-    return make_partition(config.units)(points)
+def partition_for(frame: Frame, config: Config) -> Partition:
+    """What cuts a frame into regions to learn from: as `units` says, where its units lie within a frame of this kind."""
+    usual, fitting = ("superpixels", ("superpixels",)) if frame.scene.sensor == CAMERA else ("supervoxels", OF_SWEEPS)
+    kind = config.units.kind if config.units.kind in fitting else usual
+    return make_partition(config.units.model_copy(update={"kind": kind}))

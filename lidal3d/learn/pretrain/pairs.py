@@ -15,7 +15,6 @@ from lidal3d.errors import DataError
 from lidal3d.learn.pretrain.encoders import EncoderNetwork
 from lidal3d.learn.pretrain.frames import RegionFrames
 from lidal3d.learn.pretrain.views import Regions, View, carried_regions, random_view
-from lidal3d.scene.pose import transform
 from lidal3d.scene.scene import Frame
 
 
@@ -82,12 +81,8 @@ class NeighbourPairs(Pairs):
         return random_view(first, settings, rng), random_view(View(second.elements, region), settings, rng)
 
     def _carried(self, here: int, there: int, first: View, second: View) -> Regions:
-        places = [_in_scene(self.frames.frames[i], view.elements) for i, view in ((here, first), (there, second))]
+        places = [self.frames.frames[i].positions(view.elements) for i, view in ((here, first), (there, second))]
         return carried_regions(first.region, places[0], places[1], self.config.pretrain.match_m)
-
-
-def _in_scene(frame: Frame, elements: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    return transform(frame.scene.scene_SE3_lidar[frame.index], elements[:, :3])
 
 
 def neighbours(frames: Sequence[Frame], most: int, least_m: float) -> list[npt.NDArray[np.int64]]:

@@ -15,10 +15,11 @@ from torch import nn
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
 from lidal3d.learn.loss import clip_gradients, rate
-from lidal3d.learn.pretrain.encoders import PICTURE_COLUMNS, build_encoder
+from lidal3d.learn.pretrain.encoders import build_encoder
 from lidal3d.learn.pretrain.file import Pretrained
 from lidal3d.learn.pretrain.method import Ask, Method, Objective
 from lidal3d.learn.threads import own_threads, threads
+from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Frame
 
 Progress = Callable[[int, float], None]
@@ -61,7 +62,7 @@ def pretrain(
 
 def kind_of(frame: Frame) -> str:
     """The kind of encoder for a frame: "image" where its elements are pixels."""
-    return "image" if frame.points().shape[1] == PICTURE_COLUMNS else "sparse"
+    return "image" if frame.scene.sensor == CAMERA else "sparse"
 
 
 def _optimise(learning: nn.Module, objective: Objective, config: Config, progress: Progress | None) -> None:
@@ -75,7 +76,7 @@ def _optimise(learning: nn.Module, objective: Objective, config: Config, progres
             group["lr"] = settings.learning_rate * rate(step, settings.steps)
         loss = objective.loss(drawn)
         if not bool(torch.isfinite(loss)):
-            raise DataError(f"the loss of step {step + 1} is {float(loss)}; lower pretrain.learning_rate")
+            raise DataError(f"the loss of step {step + 1} is {loss.item()}; lower pretrain.learning_rate")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         clip_gradients(learning, GRADIENT_LIMIT)

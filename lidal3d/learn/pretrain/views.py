@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lidal3d.interframe.grid import build_grid
 from lidal3d.interframe.match import match
 from lidal3d.learn.augment import Augmentation
-from lidal3d.learn.pretrain.encoders import PICTURE_COLUMNS, picture_size
+from lidal3d.scene.pixels import is_picture, picture_shape
 from lidal3d.settings.pretrain import PretrainConfig
 
 Elements = npt.NDArray[np.float32]
@@ -38,9 +38,8 @@ class View:
 
 
 def random_view(view: View, config: PretrainConfig, rng: np.random.Generator) -> View:
-    """A view drawn from what a frame holds; pictures are told by their five columns."""
-    is_picture = view.elements.shape[1] == PICTURE_COLUMNS
-    return random_picture(view, config, rng) if is_picture else random_sweep(view, config, rng)
+    """A view drawn from all that a frame holds."""
+    return (random_picture if is_picture(view.elements) else random_sweep)(view, config, rng)
 
 
 def random_sweep(view: View, config: PretrainConfig, rng: np.random.Generator) -> View:
@@ -55,7 +54,7 @@ def random_sweep(view: View, config: PretrainConfig, rng: np.random.Generator) -
 
 def random_picture(view: View, config: PretrainConfig, rng: np.random.Generator) -> View:
     """A crop of a picture enlarged to its size, mirrored half of the time, in other colours and brightness."""
-    height, width = picture_size(view.elements)
+    height, width = picture_shape(view.elements)
     rows, columns = _cut(height, config.crop, rng), _cut(width, config.crop, rng)
     if rng.random() < 0.5:
         columns = columns[::-1]
