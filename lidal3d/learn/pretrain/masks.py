@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.learn.pretrain.encoders import PICTURE_COLUMNS
+from lidal3d.scene.pixels import COLUMNS as PICTURE_COLUMNS
 from lidal3d.settings.masked import MaskedConfig
 
 PARTS = 4  # masks of a set; each hides a quarter

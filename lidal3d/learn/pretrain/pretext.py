@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 
 from lidal3d.errors import DataError
-from lidal3d.learn.pretrain.encoders import PICTURE_COLUMNS
 from lidal3d.learn.pretrain.file import Pretrained
 from lidal3d.learn.pretrain.masks import hidden_by
 from lidal3d.learn.pretrain.reconstruction import Answers, questions
+from lidal3d.scene.pixels import COLUMNS as PICTURE_COLUMNS
 
 
 def pretext_losses(trained: Pretrained, elements: npt.NDArray[np.float32], masks: int) -> npt.NDArray[np.float64]:

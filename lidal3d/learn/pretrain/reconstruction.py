@@ -19,7 +19,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lidal3d.learn.pretrain.encoders import PICTURE_COLUMNS, STRIDE, EncoderNetwork, Tokenised
+from lidal3d.learn.pretrain.encoders import STRIDE, EncoderNetwork, Tokenised
+from lidal3d.scene.pixels import COLUMNS as PICTURE_COLUMNS
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
