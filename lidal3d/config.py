@@ -13,24 +13,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from lidal3d.errors import UsageError
 from lidal3d.files import write_text
-
-
-class Settings(BaseModel):
-    """A group of settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from lidal3d.settings.base import Settings
+from lidal3d.settings.geal import GealConfig
+from lidal3d.settings.joint import JointConfig
+from lidal3d.settings.learning_loss import LearningLossConfig
+from lidal3d.settings.masked import MaskedConfig
+from lidal3d.settings.pretrain import BarlowConfig, PretrainConfig, TwistConfig
+from lidal3d.settings.pt4al import Pt4alConfig
+from lidal3d.settings.tod import TodConfig
+from lidal3d.settings.usl import UslConfig
+from lidal3d.settings.vaal import VaalConfig
 
 
 class UnitsConfig(Settings):
     """How a sweep is cut into regions."""
 
-    kind: Literal["supervoxels", "kmeans", "grid", "frame", "track"] = Field(
+    kind: Literal["supervoxels", "kmeans", "grid", "frame", "track", "superpixels", "image"] = Field(
         "supervoxels",
-        description="supervoxels follow surfaces; kmeans is LiDAL's 20 balanced regions a sweep; track: things over time",
+        description="supervoxels follow surfaces; kmeans is LiDAL's 20 balanced regions a sweep; track: things over time; "
+        "of pictures (DRIVE@CAMERA) superpixels or image",
     )
     regions: int = Field(20, ge=1, description="kmeans: regions a sweep")
     size_tolerance: float = Field(0.05, gt=0, lt=1, description="kmeans: how far a region's size may be off N/regions")
@@ -39,6 +44,10 @@ class UnitsConfig(Settings):
     merge_cost: float = Field(1.0, ge=0, description="supervoxels: how unlike two parts may be; more: fewer, larger")
     min_points: int = Field(20, ge=1, description="supervoxels: one with fewer points joins the nearest larger one")
     cell_m: float = Field(4.0, gt=0, description="grid: edge of a cell")
+    superpixels: int = Field(150, ge=1, description="superpixels: about so many in a picture")
+    compactness: float = Field(
+        0.15, gt=0, description="superpixels: how much a grid step of distance counts, in colour from 0 to 1"
+    )
 
 
 class InterframeConfig(Settings):
@@ -93,7 +102,7 @@ class SelectConfig(Settings):
     min_distance_m: float | None = Field(
         None,
         ge=0,
-        description="of two units closer than this only one is asked; null: 2 for supervoxels, 1 for boxes, 0 for tracks, else 5",
+        description="of two units closer than this only one is asked; null: 2 for supervoxels and superpixels, 1 for boxes, 0 for tracks, else 5",
     )
     rule: Literal["default", "paper"] = Field(
         "default", description="default re-tests after swaps and fills the budget; paper is LiDAL's released loop"
@@ -113,7 +122,7 @@ class SelectConfig(Settings):
         """
         if self.min_distance_m is not None:
             return self.min_distance_m
-        return {"supervoxels": 2.0, "box": 1.0, "track": 0.0}.get(kind, 5.0)
+        return {"supervoxels": 2.0, "superpixels": 2.0, "box": 1.0, "track": 0.0}.get(kind, 5.0)
 
 
 class D2adaConfig(Settings):
@@ -164,19 +173,26 @@ class CarryConfig(Settings):
 
 
 class TrainConfig(Settings):
-    """The built-in sparse U-Net and its training."""
+    """The built-in networks and their training."""
 
-    architecture: Literal["minkunet", "spvcnn"] = Field("minkunet", description="spvcnn adds a point branch")
+    architecture: Literal["minkunet", "spvcnn", "unet2d"] = Field(
+        "minkunet", description="spvcnn adds a point branch; of pictures it is unet2d"
+    )
     backend: Literal["torch", "spconv"] = Field("torch", description="what computes sparse convolutions in training")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: mixed precision, for GPUs")
-    width: float = Field(0.25, gt=0, description="factor on the channels 32 32 64 128 256 256 128 96 96")
+    width: float = Field(0.25, gt=0, description="factor on the channels, for sweeps 32 32 64 128 256 256 128 96 96")
     blocks: int = Field(1, ge=1, description="residual blocks a level")
     voxel_m: float = Field(0.2, gt=0, description="edge of a voxel")
     max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
     steps: int = Field(400, ge=1, description="optimiser steps")
-    batch: int = Field(1, ge=1, description="sweeps a step over all processes; with context_m as many labels, of more")
+    batch: int = Field(
+        1, ge=1, description="sweeps or pictures a step over all processes; with context_m or window_px parts of more"
+    )
     context_m: float = Field(
         0.0, ge=0, description="train only on points this near to a label, so that a step holds more labels; 0: all"
+    )
+    window_px: int = Field(
+        128, ge=0, description="of pictures a step sees windows of this edge, each about a label of another; 0: all"
     )
     learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="what follows the linear rise")
@@ -187,6 +203,10 @@ class TrainConfig(Settings):
     )
     checkpoint_every: int = Field(0, ge=0, description="steps between checkpoints to resume from; 0 writes none")
     seed: int = Field(0, description="seed of everything random in training")
+
+    def fills(self, pictures: bool) -> bool:
+        """Whether a step is filled with labels of as many frames as it takes."""
+        return (self.window_px if pictures else self.context_m) > 0
 
 
 class PredictConfig(Settings):
@@ -216,9 +236,20 @@ class Config(Settings):
     boxes: BoxesConfig = BoxesConfig()
     select: SelectConfig = SelectConfig()
     d2ada: D2adaConfig = D2adaConfig()
+    geal: GealConfig = GealConfig()
+    learning_loss: LearningLossConfig = LearningLossConfig()
+    vaal: VaalConfig = VaalConfig()
+    pt4al: Pt4alConfig = Pt4alConfig()
+    tod: TodConfig = TodConfig()
+    usl: UslConfig = UslConfig()
     pseudo: PseudoConfig = PseudoConfig()
     carry: CarryConfig = CarryConfig()
     train: TrainConfig = TrainConfig()
+    joint: JointConfig = JointConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    twist: TwistConfig = TwistConfig()
+    barlow: BarlowConfig = BarlowConfig()
+    masked: MaskedConfig = MaskedConfig()
     predict: PredictConfig = PredictConfig()
     report: ReportConfig = ReportConfig()
 
@@ -259,6 +290,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "interframe": {"window": "index"},
         "select": {"score": "divergence_paper", "rule": "paper", "earlier_rounds": False, "min_points": 1},
         "d2ada": {"rule": "paper"},
+        "pt4al": {"rule": "paper", "min_gap_s": 0},
         "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,
                    "max_entropy": 1e9, "min_confidence": 0, "max_class_share": 1, "weight": 1},
         "train": {"width": 1.0, "blocks": 2, "voxel_m": 0.05, "steps": 20000, "batch": 5, "learning_rate": 1e-3,
