@@ -14,7 +14,6 @@ from lidal3d.config import Config, Settings, refuse_unknown_keys
 from lidal3d.errors import UsageError
 from lidal3d.files import write_text
 
-
 ENCODER = "encoder"
 
 
