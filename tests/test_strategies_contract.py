@@ -159,12 +159,13 @@ def test_units_with_unknown_scores_or_features_are_left_out(strategy: Strategy) 
     columns = {name: np.where(unknown, np.nan, pool.table.scores[name]) for name in strategy.columns}
     pool = with_columns(pool, **columns)
     hidden = np.where(unknown[:, None], np.float32(np.nan), 1)
-    pool = replace(pool, features=pool.features * hidden, probabilities=pool.probabilities * hidden)
+    hide = ("features", "probabilities", "embeddings")
+    pool = replace(pool, **{name: getattr(pool, name) * hidden for name in hide})
     selection, _ = run(strategy, pool)
     assert selection.picks
     assert not unknown[rows_of(selection, pool)].any()
     nothing = with_columns(pool, **{name: np.full(240, np.nan) for name in strategy.columns})
-    nothing = replace(nothing, features=pool.features * np.nan, probabilities=pool.probabilities * np.nan)
+    nothing = replace(nothing, **{name: getattr(pool, name) * np.nan for name in hide})
     with pytest.raises(DataError, match="nothing to choose from: 240 units"):
         run(strategy, nothing)
 
@@ -281,7 +282,8 @@ def test_its_description_is_whole(strategy: Strategy) -> None:
     assert ("poses" in strategy.needs) == bool(interframe & set(strategy.columns))
     tracks = {"track", "track_disagreement"}
     assert ("tracks" in strategy.needs) == bool(tracks & set(strategy.columns))
-    assert set(strategy.columns) <= {*NAMES, *interframe, *tracks, "predicted_class", "range_m"}
+    assert ("pretext" in strategy.needs) == ("pretext_loss" in strategy.columns)
+    assert set(strategy.columns) <= {*NAMES, *interframe, *tracks, "predicted_class", "range_m", "pretext_loss"}
 
 
 @ALL

@@ -8,10 +8,11 @@ import difflib
 
 from lidal3d.errors import UsageError
 from lidal3d.learn.pretrain.barlow import BARLOW
+from lidal3d.learn.pretrain.masked import MASKED
 from lidal3d.learn.pretrain.method import Method
 from lidal3d.learn.pretrain.twist import TWIST
 
-METHODS: dict[str, Method] = {method.name: method for method in (TWIST, BARLOW)}
+METHODS: dict[str, Method] = {method.name: method for method in (TWIST, BARLOW, MASKED)}
 
 
 def method_named(name: str) -> Method:
