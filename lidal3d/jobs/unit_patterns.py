@@ -111,7 +111,7 @@ def centers(
     if most > 1:
         length = np.linalg.norm(features, axis=1, keepdims=True)
         seen = features / np.where(length > 0, length, 1) if clusters == "cosine" else features
-        label = kmeans(seen, most, rng, ITERATIONS, weight)[0]
+        label = kmeans(seen, most, rng, ITERATIONS, weight=weight)[0]
     total = np.bincount(label, weight)
     sums = (label == np.arange(len(total))[:, None]) * weight @ features.astype(np.float64)
     there = np.argsort(-total, kind="stable")[: np.count_nonzero(total)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lloyd's k-means on unit features, seeded by k-means++, a block of rows at a time."""
+"""Lloyd's k-means on unit features, seeded by k-means++ or by given rows, a block of rows at a time."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def kmeans(
     clusters: int,
     rng: np.random.Generator,
     iterations: int = ITERATIONS,
+    seeds: npt.NDArray[np.int64] | None = None,
     weight: Float64 | None = None,
 ) -> tuple[npt.NDArray[np.int64], Float64]:
     """Clusters of features (K, D).
@@ -31,6 +32,7 @@ def kmeans(
         rng: for the seeds.
         iterations: at most; it stops when nothing changes.
         weight: (K,) how much each row counts in the mean of its cluster; None: all alike.
+        seeds: the rows that are the first centres, or None to draw them by k-means++.
 
     Returns:
         (K,) the cluster of each row, and (K,) the squared distance to its centre. A cluster that runs empty starts
@@ -40,8 +42,10 @@ def kmeans(
     count = min(clusters, len(wide))
     if not count:
         return np.empty(0, np.int64), np.empty(0)
-    one_each = Account(np.ones(len(wide), np.int64), np.zeros(len(wide), np.int64), 0, count)
-    centers = wide[spread(int(rng.integers(len(wide))), euclidean(wide), one_each, rng)]
+    if seeds is None:
+        one_each = Account(np.ones(len(wide), np.int64), np.zeros(len(wide), np.int64), 0, count)
+        seeds = spread(int(rng.integers(len(wide))), euclidean(wide), one_each, rng)
+    centers = wide[seeds[:count]]
     labels, distance = _assign(wide, centers)
     for _ in range(iterations):
         centers = _centers(wide, labels, distance, count, np.ones(len(wide)) if weight is None else weight)
