@@ -91,6 +91,12 @@ def test_each_tile_keeps_its_share_of_attention(share):
     assert kept.sum() == {0.0: 1, 1.0: 40}.get(share, kept.sum())
 
 
+def test_an_encoder_that_attends_to_nothing_filters_nothing():
+    tokens, _ = tokens_of()
+    for saliency in (np.ones(40, np.float32), np.zeros(40, np.float32)):
+        assert kept_tokens(replace(tokens, saliency=saliency), np.arange(40), np.full(40, 0.5), 0.5).all()
+
+
 def test_patterns_are_the_centres_of_clusters_or_the_tokens_themselves():
     rng, means = np.random.default_rng(0), 10 * np.eye(3, 6, dtype=np.float32)
     features = np.repeat(means, (9, 6, 3), axis=0) + 0.01 * rng.normal(size=(18, 6)).astype(np.float32)
