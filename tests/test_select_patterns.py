@@ -120,6 +120,17 @@ def test_any_size_of_vectors_can_be_compared(size, stray):
     assert nearest.squared / size**2 == pytest.approx(expected, rel=1e-9)
 
 
+def test_no_number_of_threads_changes_a_bit(monkeypatch):
+    x = unit_vectors(np.random.default_rng(0).normal(size=(500, 20)))
+    one, three = Nearest(x), Nearest(x)
+    one.tell(x[::7])
+    monkeypatch.setattr(nearest_module, "FEW", 1)
+    monkeypatch.setattr(nearest_module, "get_num_threads", lambda: 3)
+    three.tell(x[::7])
+    assert np.isfinite(one.squared).all()
+    assert one.squared.tobytes() == three.squared.tobytes()
+
+
 def test_equal_vectors_have_no_distance_whatever_their_length():
     vector = np.random.default_rng(0).normal(size=(1, 384))
     same = unit_vectors(np.concatenate([vector, vector, vector * 2.0**70, vector * 2.0**-70]))
