@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
+from lidal3d.learn.loss_prediction.taps import Tap
+from lidal3d.learn.points import parents
 from lidal3d.learn.sparse import (
     DownConv,
     Level,
@@ -20,6 +22,7 @@ from lidal3d.learn.sparse import (
     concatenate,
     relu,
 )
+from lidal3d.learn.voxels import unpack
 
 CHANNELS = (32, 32, 64, 128, 256, 256, 128, 96, 96)
 
@@ -128,6 +131,21 @@ class Trunk(nn.Module):
             skips.append(x)
             x = down(x)
         return x, skips
+
+    def tap_modules(self) -> list[nn.Module]:
+        """What a loss head reads, see `lidal3d.learn.loss_prediction.taps`: the coarsest level, and the four ways up."""
+        return [self.downs[-1], *self.ups]
+
+    def tap_channels(self) -> tuple[int, ...]:
+        """The widths of the taps."""
+        return self.architecture.channels[4:]
+
+    def tap(self, output: SparseTensor, where: Level) -> Tap:
+        """A level's features, and which of its voxels lies around each of the finest; `where` is the finest level."""
+        level, levels = where, 0
+        while level is not output.level:
+            level, levels = level.coarser, levels + 1
+        return Tap(output.features, parents(where, levels)[0], unpack(level.keys)[1])
 
 
 class MinkUNet(Trunk):

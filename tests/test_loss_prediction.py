@@ -1,0 +1,263 @@
+# SPDX-FileCopyrightText: 2026 The lidal3d authors
+# SPDX-License-Identifier: Apache-2.0
+"""Learning Loss: the ranking loss and its pairs, pooling over units, the head and where its gradients go."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lidal3d.learn.batch import VOXEL_FEATURES, network_input
+from lidal3d.learn.loss_prediction.head import PredictingNetwork, build_head
+from lidal3d.learn.loss_prediction.pooling import BatchUnits, pooled, unit_losses
+from lidal3d.learn.loss_prediction.quality import quality_of, ranking_accuracy, spearman
+from lidal3d.learn.loss_prediction.ranking import disjoint_pairs, pair_losses, pairs_across
+from lidal3d.learn.loss_prediction.taps import Tap, tapping
+from lidal3d.learn.minkunet import Architecture
+from lidal3d.learn.networks import NETWORKS, build
+from lidal3d.learn.sparse import Level
+from lidal3d.learn.voxels import unpack
+from lidal3d.scene.labels import IGNORE
+
+SEEDS = st.integers(0, 10**6)
+
+
+def one_pair(predicted: tuple[float, float], losses: tuple[float, float], released: bool = False) -> float:
+    pairs = torch.tensor([[0, 1]])
+    return float(pair_losses(torch.tensor(predicted), torch.tensor(losses), pairs, 1.0, released))
+
+
+# --- the loss ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(gap=st.floats(-3, 3, width=32), larger=st.booleans())
+def test_a_pair_costs_nothing_only_where_it_is_ordered_right_by_the_margin(gap: float, larger: bool) -> None:
+    cost = one_pair((gap, 0.0), (2.0, 1.0) if larger else (1.0, 2.0))
+    right_by = gap if larger else -gap
+    assert cost == pytest.approx(max(0.0, 1.0 - right_by), abs=1e-6)
+    assert (cost == 0) == (right_by >= 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, shift=st.integers(-8, 8))
+def test_a_constant_added_to_all_predictions_changes_nothing(seed: int, shift: int) -> None:
+    rng = np.random.default_rng(seed)
+    # Eighths: exact in float32 whatever is added.
+    predicted = torch.from_numpy(rng.integers(-16, 16, 12) / 8).float()
+    losses, pairs = torch.from_numpy(rng.random(12)), torch.from_numpy(disjoint_pairs(rng.permutation(12)))
+    torch.testing.assert_close(
+        pair_losses(predicted + shift, losses, pairs, 1.0), pair_losses(predicted, losses, pairs, 1.0)
+    )
+
+
+def test_no_gradient_goes_through_the_losses() -> None:
+    predicted, losses = torch.randn(6, requires_grad=True), torch.rand(6, requires_grad=True)
+    pair_losses(predicted, losses, torch.from_numpy(disjoint_pairs(np.arange(6))), 1.0).sum().backward()
+    assert losses.grad is None
+    assert predicted.grad is not None
+
+
+def test_equal_losses_cost_nothing_unless_asked_to_as_in_the_released_code() -> None:
+    assert one_pair((0.2, 0.7), (1.5, 1.5)) == 0
+    assert one_pair((0.2, 0.7), (1.5, 1.5), released=True) == pytest.approx(1 + (0.2 - 0.7))
+    for losses in ((1.0, 2.0), (2.0, 1.0)):
+        assert one_pair((0.2, 0.7), losses) == one_pair((0.2, 0.7), losses, released=True)
+
+
+# --- pairs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("units", [0, 1, 2, 3, 7, 8])
+def test_pairs_are_disjoint_and_an_odd_one_stays_alone(units: int) -> None:
+    pairs = disjoint_pairs(np.arange(units))
+    assert pairs.shape == (units // 2, 2)
+    assert len(set(pairs.ravel())) == 2 * (units // 2)
+    assert all(pair.sum() == units - 1 for pair in pairs)
+
+
+@settings(max_examples=80, deadline=None)
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5), seed=SEEDS)
+def test_pairs_lie_across_frames_as_far_as_the_largest_frame_lets_them(sizes: list[int], seed: int) -> None:
+    frame = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    pairs = pairs_across(frame, np.random.default_rng(seed))
+    assert pairs.shape == (len(frame) // 2, 2)
+    assert len(set(pairs.ravel())) == pairs.size
+    inside = int((frame[pairs[:, 0]] == frame[pairs[:, 1]]).sum())
+    largest, others = max(sizes), sum(sizes) - max(sizes)
+    assert inside == max(0, len(pairs) - others if largest > others else 0)
+
+
+def test_pairs_are_drawn_anew_and_from_the_generator_alone() -> None:
+    frame = np.repeat(np.arange(4), 5)
+    drawn = [pairs_across(frame, np.random.default_rng(seed)).tolist() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+# --- taps and pooling ----------------------------------------------------------------------------------------------
+
+
+def input_of(seed: int, sizes: tuple[int, ...] = (160, 90)) -> tuple[torch.Tensor, Level, torch.Tensor]:
+    """Features, finest level and each point's voxel of random sweeps."""
+    rng = np.random.default_rng(seed)
+    views = [torch.from_numpy(rng.uniform((-4, -4, -1, 0), (4, 4, 1, 1), (n, 4)).astype(np.float32)) for n in sizes]
+    data = network_input(views, 0.5)
+    return data.features, Level(data.voxels.keys), data.voxels.point_voxel
+
+
+def units_of(seed: int, element: torch.Tensor, sizes: tuple[int, ...] = (160, 90), whole: bool = False) -> BatchUnits:
+    """Three units a sweep, or each sweep one; a third of the points without a label."""
+    rng = np.random.default_rng(seed)
+    sweep = np.repeat(np.arange(len(sizes)), sizes)
+    unit = sweep if whole else 3 * sweep + rng.integers(0, 3, len(sweep))
+    label = rng.choice([0, 1, 2, IGNORE], len(sweep)).astype(np.int64)
+    return BatchUnits(
+        element, torch.from_numpy(unit), torch.from_numpy(label), torch.ones(len(sweep)),
+        np.arange(len(sizes)) if whole else np.repeat(np.arange(len(sizes)), 3), whole,
+    )  # fmt: skip
+
+
+def predicting(name: str = "minkunet") -> PredictingNetwork:
+    network = build(Architecture(3, VOXEL_FEATURES, 0.125, 1, name), seed=1)
+    return PredictingNetwork(network, build_head(network.tap_channels(), 16, seed=2))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_tap_stands_for_every_finest_voxel_with_the_cell_around_it(name: str) -> None:
+    features, level, _ = input_of(0)
+    network = build(Architecture(3, VOXEL_FEATURES, 0.125, 1, name)).eval()
+    with tapping(network) as caught, torch.no_grad():
+        network(features, level)
+    taps = [network.tap(output, level) for output in caught]
+    assert tuple(tap.values.shape[1] for tap in taps) == network.tap_channels()
+    cells, batch = unpack(level.keys)
+    for tap, halvings in zip(taps, (4, 3, 2, 1, 0), strict=True):
+        coarse = level
+        for _ in range(halvings):
+            coarse = coarse.coarser
+        assert len(tap.values) == len(coarse)
+        around, owner = unpack(coarse.keys[tap.row])
+        assert torch.equal(around, torch.div(cells, 2**halvings, rounding_mode="floor"))
+        assert torch.equal(owner, batch)
+        assert torch.equal(tap.owner[tap.row], batch)
+
+
+def test_outside_of_tapping_nothing_is_caught() -> None:
+    features, level, _ = input_of(0)
+    network = build(Architecture(3, VOXEL_FEATURES, 0.125, 1)).eval()
+    with tapping(network) as caught:
+        pass
+    network(features, level)
+    assert caught == []
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, whole=st.booleans())
+def test_pooling_is_a_mean_over_points_or_over_a_frame_s_voxels(seed: int, whole: bool) -> None:
+    rng = np.random.default_rng(seed)
+    _, level, point_voxel = input_of(seed)
+    units = units_of(seed, point_voxel, whole=whole)
+    batch = unpack(level.keys)[1]
+    row = torch.from_numpy(rng.integers(0, 20, len(level))) + 20 * batch
+    tap = Tap(torch.randn(40, 5, dtype=torch.float32), row, torch.arange(40) // 20)
+    found = pooled(tap, units)
+    for u in range(len(units)):
+        rows = torch.arange(40) // 20 == u if whole else row[point_voxel[units.unit == u]]
+        torch.testing.assert_close(found[u], tap.values[rows].mean(0))
+
+
+def test_only_some_frames_of_a_batch_can_be_units() -> None:
+    tap = Tap(torch.arange(6.0)[:, None], torch.arange(6), torch.tensor([0, 0, 1, 1, 2, 2]))
+    none = torch.empty(0, dtype=torch.int64)
+    units = BatchUnits(none, none, none, torch.empty(0), np.array([2, 1]), whole=True)
+    assert pooled(tap, units).squeeze(1).tolist() == [4.5, 2.5]
+
+
+def test_the_loss_of_a_unit_is_the_mean_over_its_labelled_points() -> None:
+    _, level, point_voxel = input_of(4)
+    units = units_of(4, point_voxel)
+    logits = torch.randn(len(level), 3)
+    found = unit_losses(logits, units)
+    for u in range(len(units)):
+        points = torch.nonzero((units.unit == u) & (units.label != IGNORE)).squeeze(1)
+        by_hand = torch.nn.functional.cross_entropy(logits[point_voxel[points]], units.label[points])
+        assert float(found[u]) == pytest.approx(float(by_hand), rel=1e-5)
+
+
+# --- the head and its gradients ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("detach", [False, True])
+def test_after_the_detach_nothing_of_the_ranking_reaches_the_network(name: str, whole: bool, detach: bool) -> None:
+    features, level, point_voxel = input_of(5)
+    units = units_of(5, point_voxel, whole=whole)
+    model = predicting(name).train()
+    model.detach = detach
+    logits, _, predicted = model(features, level, units)
+    pairs = torch.from_numpy(pairs_across(units.frame, np.random.default_rng(0)))
+    pair_losses(predicted, unit_losses(logits, units), pairs, 1.0).sum().backward()
+    grads = [p.grad for p in model.network.parameters()]
+    assert all(grad is None or not grad.any() for grad in grads) == detach
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.head.parameters())
+    assert model.head.out.weight.grad.any()
+
+
+def test_a_network_with_a_head_gives_the_logits_of_the_one_without() -> None:
+    features, level, point_voxel = input_of(6)
+    model = predicting().eval()
+    with torch.no_grad():
+        logits, last, predicted = model(features, level, units_of(6, point_voxel))
+        alone = model.network(features, level)
+    assert torch.equal(logits, alone[0])
+    assert torch.equal(last, alone[1])
+    assert predicted.shape == (6,)
+
+
+def test_a_batch_without_units_gives_no_predictions_and_no_nan() -> None:
+    features, level, _ = input_of(7)
+    none = torch.empty(0, dtype=torch.int64)
+    units = BatchUnits(none, none, none, torch.empty(0), np.empty(0, np.int64))
+    for whole in (False, True):
+        model = predicting().train()
+        units = BatchUnits(none, none, none, torch.empty(0), np.empty(0, np.int64), whole)
+        logits, _, predicted = model(features, level, units)
+        pairs = torch.from_numpy(pairs_across(units.frame, np.random.default_rng(0)))
+        (pair_losses(predicted, unit_losses(logits, units), pairs, 1.0).sum() + logits.sum()).backward()
+        assert predicted.shape == (0,)
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+# --- how good it is ------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=SEEDS, units=st.integers(5, 40))
+def test_the_ranking_accuracy_is_that_of_a_loop_over_pairs(seed: int, units: int) -> None:
+    rng = np.random.default_rng(seed)
+    predicted, losses = rng.integers(0, 9, units).astype(float), rng.integers(0, 9, units).astype(float)
+    pairs = [(i, j) for i in range(units) for j in range(i) if losses[i] != losses[j]]
+    right = [0.5 + 0.5 * np.sign((losses[i] - losses[j]) * (predicted[i] - predicted[j])) for i, j in pairs]
+    found = ranking_accuracy(predicted, losses)
+    assert found == (pytest.approx(np.mean(right)) if pairs else None)
+
+
+def test_spearman_is_a_correlation_of_mean_ranks() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random(30)
+    assert spearman(values, np.exp(values)) == pytest.approx(1)
+    assert spearman(values, -values) == pytest.approx(-1)
+    assert spearman(np.array([1.0, 1, 2]), np.array([3.0, 5, 4])) == pytest.approx(0)
+    assert spearman(np.ones(5), values[:5]) is None
+
+
+def test_too_few_units_say_nothing() -> None:
+    few = quality_of(np.arange(4.0), np.arange(4.0), "units")
+    assert (few.units, few.accuracy, few.spearman) == (4, None, None)
+    assert quality_of(np.arange(5.0), np.arange(5.0), "units").accuracy == 1
+    assert quality_of(np.arange(5.0), np.ones(5), "units").accuracy is None
