@@ -13,24 +13,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from lidal3d.errors import UsageError
 from lidal3d.files import write_text
-
-
-class Settings(BaseModel):
-    """A group of settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from lidal3d.settings.base import Settings
+from lidal3d.settings.geal import GealConfig
+from lidal3d.settings.joint import JointConfig
+from lidal3d.settings.learning_loss import LearningLossConfig
+from lidal3d.settings.pretrain import PretrainConfig
+from lidal3d.settings.pt4al import Pt4alConfig
+from lidal3d.settings.tod import TodConfig
+from lidal3d.settings.usl import UslConfig
+from lidal3d.settings.vaal import VaalConfig
 
 
 class UnitsConfig(Settings):
     """How a sweep is cut into regions."""
 
-    kind: Literal["supervoxels", "kmeans", "grid", "frame", "track"] = Field(
+    kind: Literal["supervoxels", "kmeans", "grid", "frame", "track", "superpixels", "image"] = Field(
         "supervoxels",
-        description="supervoxels follow surfaces; kmeans is LiDAL's 20 balanced regions a sweep; track: things over time",
+        description="supervoxels follow surfaces; kmeans is LiDAL's 20 balanced regions a sweep; track: things over time; "
+        "of pictures (DRIVE@CAMERA) superpixels or image",
     )
     regions: int = Field(20, ge=1, description="kmeans: regions a sweep")
     size_tolerance: float = Field(0.05, gt=0, lt=1, description="kmeans: how far a region's size may be off N/regions")
@@ -39,6 +43,10 @@ class UnitsConfig(Settings):
     merge_cost: float = Field(1.0, ge=0, description="supervoxels: how unlike two parts may be; more: fewer, larger")
     min_points: int = Field(20, ge=1, description="supervoxels: one with fewer points joins the nearest larger one")
     cell_m: float = Field(4.0, gt=0, description="grid: edge of a cell")
+    superpixels: int = Field(150, ge=1, description="superpixels: about so many in a picture")
+    compactness: float = Field(
+        0.15, gt=0, description="superpixels: how much a grid step of distance counts, in colour from 0 to 1"
+    )
 
 
 class InterframeConfig(Settings):
@@ -93,7 +101,7 @@ class SelectConfig(Settings):
     min_distance_m: float | None = Field(
         None,
         ge=0,
-        description="of two units closer than this only one is asked; null: 2 for supervoxels, 1 for boxes, 0 for tracks, else 5",
+        description="of two units closer than this only one is asked; null: 2 for supervoxels and superpixels, 1 for boxes, 0 for tracks, else 5",
     )
     rule: Literal["default", "paper"] = Field(
         "default", description="default re-tests after swaps and fills the budget; paper is LiDAL's released loop"
@@ -113,7 +121,7 @@ class SelectConfig(Settings):
         """
         if self.min_distance_m is not None:
             return self.min_distance_m
-        return {"supervoxels": 2.0, "box": 1.0, "track": 0.0}.get(kind, 5.0)
+        return {"supervoxels": 2.0, "superpixels": 2.0, "box": 1.0, "track": 0.0}.get(kind, 5.0)
 
 
 class D2adaConfig(Settings):
@@ -216,9 +224,17 @@ class Config(Settings):
     boxes: BoxesConfig = BoxesConfig()
     select: SelectConfig = SelectConfig()
     d2ada: D2adaConfig = D2adaConfig()
+    geal: GealConfig = GealConfig()
+    learning_loss: LearningLossConfig = LearningLossConfig()
+    vaal: VaalConfig = VaalConfig()
+    pt4al: Pt4alConfig = Pt4alConfig()
+    tod: TodConfig = TodConfig()
+    usl: UslConfig = UslConfig()
     pseudo: PseudoConfig = PseudoConfig()
     carry: CarryConfig = CarryConfig()
     train: TrainConfig = TrainConfig()
+    joint: JointConfig = JointConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     predict: PredictConfig = PredictConfig()
     report: ReportConfig = ReportConfig()
 

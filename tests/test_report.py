@@ -20,12 +20,13 @@ from lidal3d.export.queue import LabelQueue, label_queue
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.report.birdseye import class_picture, crop_around, divergence_picture, region_in
 from lidal3d.report.breakdown import class_breakdown, picked_rows, range_breakdown
-from lidal3d.report.camera import best_camera, camera_picture, crop_box, project
+from lidal3d.report.camera import best_camera, camera_picture, crop_box
 from lidal3d.report.colors import GROUND, ramp, readable, relative_luminance
 from lidal3d.report.precision import pseudo_precision
 from lidal3d.report.raster import Crop, hull, splat
 from lidal3d.report.report import ReportInput, render_report
 from lidal3d.scene.labels import LabelMap
+from lidal3d.scene.projection import project
 from lidal3d.scene.scene import CameraImage, Scene
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.selection import Pick, Selection, UnitKey
@@ -323,7 +324,7 @@ def test_picked_rows_and_breakdowns_equal_counts(tmp_path):
 def test_projection_of_points_worked_out_by_hand(tmp_path):
     image = toy_scene(tmp_path).source.images(0)[0]
     xyz = np.array([[10.0, 0, 0], [10, -2, 1], [-10, 0, 0], [10, 20, 0], [0.2, 0, 0]])
-    pixels, seen = project(image, xyz)
+    pixels, _, seen = project(image, xyz)
     np.testing.assert_allclose(pixels[:2], [[32, 24], [32 + 50 * 2 / 10, 24 - 50 * 1 / 10]])
     np.testing.assert_array_equal(seen, [True, True, False, False, False])
     behind = replace(image, camera="rear", camera_SE3_lidar=LIDAR_TO_CAMERA @ np.diag([-1.0, -1, 1, 1]))

@@ -58,6 +58,15 @@ def score(
         typer.Option("--model", "-m", help="A model of `lidal3d train` instead; no probability map is saved."),
     ] = None,
     boxes: Annotated[Path | None, typer.Option(help="What a detector found, in place of class probabilities.")] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            "--encoder", "-e", help="An encoder of `lidal3d pretrain`, or a ViT's weights; also without a model."
+        ),
+    ] = None,
+    earlier_model: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The model of the round before, to compare with (tod).")
+    ] = None,
     strategy: Strategies = None,
     workers: Workers = 1,
     shard: Annotated[
@@ -80,23 +89,25 @@ def score(
     """
     from lidal3d.cli.progress import progress, say
     from lidal3d.jobs.score import refuse_sources, score_drive, score_source
+    from lidal3d.jobs.signals import SignalSources
     from lidal3d.jobs.train import chosen_scenes
     from lidal3d.scene.open import open_drive
 
     chosen = settings(preset, file, assignments)
     share = _shard(shard)
-    refuse_sources(predictions=predictions, model=model, boxes=boxes)
+    refuse_sources(predictions=predictions, model=model, boxes=boxes, encoder=encoder)
     refuse_unusable(device)
     scenes = chosen_scenes(open_drive(drive, layout, label_map), scene, drive)
     if boxes is not None:
         _refuse_for_boxes(share, strategy)
         _score_boxes(scenes, boxes, out, chosen, drive, workers, keep_going)
         return
-    source = score_source(predictions, model, scenes, chosen, device)
+    source = score_source(predictions, model, scenes, chosen, device, encoder)
+    asked = SignalSources(model, encoder, earlier_model, device)
     with progress("scoring", "frames") as bar:
         result = score_drive(
             scenes, source, out, chosen, drive, workers, share, keep_going,
-            start=bar.start, tick=bar.tick, strategies=strategy or (),
+            start=bar.start, tick=bar.tick, strategies=strategy or (), signals=asked,
         )  # fmt: skip
     if result.table is None:
         say(f"{out}: shard {shard} done; when all are: lidal3d merge {out} … --out scores")
@@ -298,16 +309,21 @@ def _extent(selection: Selection) -> str:
 
 def _say_scored(out: Path, result: ScoreResult) -> None:
     from lidal3d.cli.progress import count, facts, say
+    from lidal3d.units.make import OF_PICTURES
 
     if result.table is not None and result.table.kind == "track":
         _say_tracks(out, result.table)
     elif result.table is not None:
         table = result.table
         frames, points = len({*zip(table.scene.tolist(), table.frame.tolist(), strict=True)}), int(table.points.sum())
-        seen = float((table.score("coverage") * table.points).sum()) / max(points, 1)
+        elements = "pixels" if table.kind in OF_PICTURES else "points"
+        coverage = []
+        if "coverage" in table.scores:
+            seen = float((table.score("coverage") * table.points).sum()) / max(points, 1)
+            coverage = [("coverage", f"{100 * seen:.1f} % of the points are seen from another frame")]
         say(facts([
-            ("scored", f"{count(len(table), 'region')} ({table.kind}) in {count(frames, 'frame')}, {points:,} points"),
-            ("coverage", f"{100 * seen:.1f} % of the points are seen from another frame"),
+            ("scored", f"{count(len(table), 'region')} ({table.kind}) in {count(frames, 'frame')}, {points:,} {elements}"),
+            *coverage,
             ("scores", str(out)),
             ("next", f"lidal3d select {out} --budget 1% --out queue"),
         ]))  # fmt: skip

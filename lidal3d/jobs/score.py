@@ -20,9 +20,10 @@ from lidal3d.jobs.score_parts import all_parts, share
 from lidal3d.jobs.score_scene import Recipe
 from lidal3d.jobs.score_task import missing_tasks, run_task
 from lidal3d.jobs.score_tracks import score_tracks
+from lidal3d.jobs.signals import SignalSources, make_signals
 from lidal3d.parallel.pool import run_tasks
 from lidal3d.predictions.guesses import BestGuesses
-from lidal3d.predictions.maps import MapSource
+from lidal3d.predictions.maps import MapSource, Unpredicted
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
@@ -32,6 +33,7 @@ from lidal3d.strategies.strategy import HOW_TO_GET
 from lidal3d.strategies.wanted import EXTRAS, Wanted, needing
 from lidal3d.tracks.units import KIND as TRACK
 from lidal3d.units import make_partition
+from lidal3d.units.make import refuse_other_sensor
 
 # How much of a scene is saved at once; what a kill can cost. The table does not depend on it.
 FRAMES_A_PART = 50
@@ -51,6 +53,7 @@ def score_drive(
     start: Callable[[int], None] = lambda frames: None,
     tick: Callable[[], None] = lambda: None,
     strategies: Sequence[str] = (),
+    signals: SignalSources | None = None,
 ) -> ScoreResult:
     """Score every frame of some scenes and write the score table; continue where an interrupted run stopped.
 
@@ -65,25 +68,30 @@ def score_drive(
         start: told how many frames are to be scored.
         tick: called for each frame done.
         strategies: names of strategies whose columns, mean features and mean probabilities are made as well; "all" is
-            every one that looks at no label.
+            every one that looks at no label and for which all is there.
+        signals: what is asked beside the model, where strategies need it.
 
     Raises:
         DataError: a frame cannot be read; the folder holds scores made with other settings.
         UsageError: no such strategy, or one that needs what the predictions or the drive lack.
     """
-    named = strategies_for_scores(strategies)
-    refuse_lacking(named, predictions, scenes)
+    sources = signals or SignalSources()
+    named = strategies_for_scores(strategies, sources)
+    refuse_lacking(named, predictions, scenes, sources)
+    refuse_other_sensor(config.units, scenes)
     if config.units.kind == TRACK:
         if shard != (1, 1) or keep_going:
             raise UsageError("tracks are scored whole: leave out --shard and --keep-going, give --workers")
         metadata = {**_metadata(scenes, predictions, config), "tracks": config.tracks.model_dump()}
         return score_tracks(scenes, predictions, out, config, metadata, drive, workers, start, tick)
-    recipe = _recipe(scenes, predictions, out, config, Wanted.by(*named))
+    recipe = _recipe(scenes, predictions, out, config, Wanted.by(*named), sources)
     parts = all_parts(scenes, frames_a_part)
     mine = share(parts, *shard)
     claim_folder(out, recipe, parts)
     remove_abandoned(out)
     source = {"drive": drive or scenes[0].root, **predictions.origin}
+    if sources.encoder is not None:
+        source["encoder"] = sources.encoder
     write_text(out / "source.yaml", yaml.safe_dump({name: str(path.resolve()) for name, path in source.items()}))
     config.write(out / "config.yaml")
     # Frames that could not be read may have been mended since: then everything that saw them changes.
@@ -98,37 +106,65 @@ def score_drive(
     return finish([out], parts, out)
 
 
-def refuse_sources(*, predictions: Path | None, model: Path | None, boxes: Path | None) -> None:
-    """Raise UsageError unless exactly one of what a drive can be scored with is given."""
+def refuse_sources(
+    *, predictions: Path | None, model: Path | None, boxes: Path | None, encoder: Path | None = None
+) -> None:
+    """Raise UsageError unless exactly one of what a drive can be scored with is given; an encoder can stand alone."""
     paths = {"--predictions": predictions, "--model": model, "--boxes": boxes}
     given = [name for name, path in paths.items() if path is not None]
-    if len(given) != 1:
+    if len(given) != 1 and (given or encoder is None):
         said = f"{' and '.join(given)} are given" if given else "none is given"
         raise UsageError(f"--predictions, --model or --boxes: {said}; give the one that is to be scored with")
 
 
 def score_source(
-    predictions: Path | None, model: Path | None, scenes: Sequence[Scene], config: Config, device: str = "cpu"
+    predictions: Path | None,
+    model: Path | None,
+    scenes: Sequence[Scene],
+    config: Config,
+    device: str = "cpu",
+    encoder: Path | None = None,
 ) -> MapSource:
-    """What regions are scored with: saved predictions, or a model that predicts each sweep as it is scored.
+    """What regions are scored with: saved predictions, a model that predicts each sweep as it is scored, or neither.
 
     Raises:
-        UsageError: both are given, or neither.
+        UsageError: both are given, or neither and no encoder.
         DataError: no predictions or model there, or a model of other classes than the drive's.
     """
-    refuse_sources(predictions=predictions, model=model, boxes=None)
+    refuse_sources(predictions=predictions, model=model, boxes=None, encoder=encoder)
+    if predictions is None and model is None:
+        return Unpredicted(() if scenes[0].label_map is None else scenes[0].label_map.classes)
     return PredictionStore.open(predictions) if predictions else live_source(scenes, str(model), config.predict, device)
 
 
-def strategies_for_scores(names: Sequence[str]) -> list[Strategy]:
-    """The named strategies, each once; "all" stands for those that look at no label. Raises UsageError."""
-    every = [name for name, strategy in STRATEGIES.items() if "labels" not in strategy.needs]
+def strategies_for_scores(names: Sequence[str], sources: SignalSources | None = None) -> list[Strategy]:
+    """The named strategies, each once; "all" stands for those that look at no label and lack no source of a signal.
+
+    Raises:
+        UsageError: a name that no strategy has.
+    """
+    absent = {"labels", "loss_head", "pretext", *(sources or SignalSources()).absent}
+    every = [name for name, strategy in STRATEGIES.items() if not absent & strategy.needs]
     listed = [one for name in names for one in (every if name == ALL else [name])]
     return [strategy_named(name) for name in dict.fromkeys(listed)]
 
 
-def refuse_lacking(strategies: Sequence[Strategy], predictions: MapSource, scenes: Sequence[Scene]) -> None:
-    """Raise UsageError for the first strategy that needs what neither predictions nor drive have."""
+def refuse_lacking(
+    strategies: Sequence[Strategy],
+    predictions: MapSource,
+    scenes: Sequence[Scene],
+    sources: SignalSources | None = None,
+) -> None:
+    """Raise UsageError for the first strategy that needs what predictions, drive and other sources don't have."""
+    if isinstance(predictions, Unpredicted):
+        for strategy in strategies:
+            if Wanted.by(strategy).model:
+                raise UsageError(
+                    f"strategy '{strategy.name}' needs a model's probabilities; give --model or --predictions"
+                )
+    for signal in (sources or SignalSources()).absent:
+        for name in needing(strategies, signal):
+            raise UsageError(f"strategy '{name}' needs {signal.replace('_', ' ')}; {HOW_TO_GET[signal]}")
     for extra in EXTRAS:
         names, reason = needing(strategies, extra), predictions.lacks(extra)
         if names and reason:
@@ -145,17 +181,20 @@ def refuse_lacking(strategies: Sequence[Strategy], predictions: MapSource, scene
                 )
 
 
-def _recipe(scenes: Sequence[Scene], predictions: MapSource, out: Path, config: Config, extra: Wanted) -> Recipe:
+def _recipe(
+    scenes: Sequence[Scene], predictions: MapSource, out: Path, config: Config, extra: Wanted, sources: SignalSources
+) -> Recipe:
     """How the drive is scored: every table has the inter-frame columns, whatever the strategies need."""
     # Pseudo-labels are made of saved predictions, or of the likeliest classes where none are saved.
-    live = "predictions" not in predictions.origin and not is_off(config)
+    live = "model" in predictions.origin and not is_off(config)
     return Recipe(
         source=predictions.reading(extra.extras),
         partition=make_partition(config.units),
         interframe=config.interframe,
-        wanted=extra.with_model(),
+        wanted=extra if isinstance(predictions, Unpredicted) else extra.with_model(),
         guesses=BestGuesses(out / GUESSES, predictions.classes) if live else None,
         metadata=_metadata(scenes, predictions, config),
+        signals=make_signals(extra.signals, sources, config),
     )
 
 

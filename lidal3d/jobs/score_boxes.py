@@ -132,14 +132,14 @@ def _write_arrays(table: ScoreTable, store: BoxStore, scenes: Mapping[str, Scene
     keys = dict.fromkeys(zip(table.scene.tolist(), table.frame.tolist(), strict=True))
     names = [(table.scenes[scene], scenes[table.scenes[scene]].frame_names[frame]) for scene, frame in keys]
     distributions = (box_distribution(store.read(*name).scores) for name in names)
-    write_blocks(array_path(out, "probabilities"), len(table), len(store.classes) + 1, distributions)
+    write_blocks(array_path(out, "probabilities"), (len(table), len(store.classes) + 1), distributions)
     features = store.read(*names[0]).features
     if features is None:
         array_path(out, "features").unlink(missing_ok=True)
     else:
         columns = features.shape[1]
         blocks = (_features(store, *name, columns) for name in names)
-        write_blocks(array_path(out, "features"), len(table), columns, blocks)
+        write_blocks(array_path(out, "features"), (len(table), columns), blocks)
 
 
 def _features(store: BoxStore, scene: str, frame: str, columns: int) -> npt.NDArray[np.float32]:

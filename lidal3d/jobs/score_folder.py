@@ -6,7 +6,7 @@
     OUT/parts/SCENE/000000-000049.arrow   one part for each 50 frames, written whole; what is there is not done again
     OUT/guesses/SCENE/FRAME.npz           the likeliest class of every point, where no predictions lie on disk
     OUT/failed.jsonl                      frames that could not be read (only with keep_going)
-    OUT/features.npy, probabilities.npy   means over each unit, row for row as the table, where a strategy needs them
+    OUT/features.npy, probabilities.npy, embeddings.npy, patterns.npy   row for row as the table, where a strategy needs them
     OUT/scores.parquet, config.yaml, source.yaml    the table, when every part is there
 
 Everything is written beside its place and renamed into it: a kill at any moment costs at most the open parts.
@@ -23,10 +23,11 @@ from typing import Any
 
 from lidal3d.errors import DataError
 from lidal3d.files import fingerprint, replacing, write_json, write_text
-from lidal3d.jobs.score_arrays import ARRAYS, SCORES_FILE, array_path, join_arrays
+from lidal3d.jobs.score_arrays import SCORES_FILE, array_path, join_arrays
 from lidal3d.jobs.score_parts import Part
 from lidal3d.jobs.score_scene import Recipe
 from lidal3d.scores.table import ScoreTable, concatenate
+from lidal3d.strategies.pool import ARRAYS
 
 GUESSES = "guesses"
 
@@ -81,6 +82,8 @@ def claim_folder(out: Path, recipe: Recipe, parts: list[Part]) -> None:
         run["predicted"] = recipe.source.run
     if recipe.wanted.to_dict():
         run["wanted"] = recipe.wanted.to_dict()
+    if recipe.signals:
+        run["signals"] = {signal.name: signal.fingerprint for signal in recipe.signals}
     run["fingerprint"] = fingerprint(run)
     path = out / "run.json"
     if path.is_file():

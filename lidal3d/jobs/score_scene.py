@@ -20,17 +20,18 @@ from lidal3d.errors import DataError
 from lidal3d.interframe.measure import PointScores
 from lidal3d.interframe.regions import region_scores
 from lidal3d.interframe.stream import score_frames
+from lidal3d.jobs.signals import Signal
 from lidal3d.predictions.guesses import BestGuesses
-from lidal3d.predictions.maps import FrameMaps, MapSource
+from lidal3d.predictions.maps import FrameMaps, MapSource, refuse_bad_rows
 from lidal3d.scene.labels import IGNORE
-from lidal3d.scene.pose import transform
+from lidal3d.scene.pixels import CAMERA, COLUMNS
 from lidal3d.scene.scene import Frame, Scene
-from lidal3d.scores.columns import UnitColumns, frame_unit_scores
+from lidal3d.scores.columns import frame_unit_scores
 from lidal3d.scores.table import ScoreTable
 from lidal3d.strategies.pool import UnitPool
 from lidal3d.strategies.wanted import Wanted
 from lidal3d.units.base import Partition
-from lidal3d.units.regions import region_centers, region_sizes
+from lidal3d.units.regions import region_centers, region_means, region_sizes
 
 Failure = Callable[[int, DataError], None]
 
@@ -46,6 +47,7 @@ class Recipe:
         wanted: what is made beside its columns.
         guesses: where the likeliest class of every point goes, or None.
         metadata: for the score table.
+        signals: what others than the model say of the units.
     """
 
     source: MapSource
@@ -54,6 +56,7 @@ class Recipe:
     wanted: Wanted
     guesses: BestGuesses | None
     metadata: Mapping[str, Any]
+    signals: tuple[Signal, ...] = ()
 
 
 def score_scene(
@@ -74,22 +77,31 @@ def score_scene(
     def keep(index: int, points: npt.NDArray[np.float32], maps: FrameMaps) -> _Kept:
         return _keep(recipe, scene[index], points, maps)
 
+    if scene.sensor == CAMERA:
+        yield from _pictures(scene, recipe, frames, failed)
+        return
     for scored in score_frames(scene, recipe.source, recipe.interframe, frames, failed, keep):
-        yield scored.index, _pool(scene, recipe, scored.index, scored.kept, scored.scores)
+        first = _interframe(scene, recipe, scored.index, scored.kept.cut, scored.scores)
+        yield scored.index, _pool(scene, recipe, scored.index, scored.kept, first)
 
 
 def empty_pool(scene: Scene, recipe: Recipe) -> UnitPool:
     """What `score_scene` gives of a sweep without points."""
     points = np.empty((0, 4), np.float32)
-    cut = _cut(np.empty(0, np.int32), points, np.eye(4))
+    cut = _cut(np.empty(0, np.int32), points, points[:, :3], np.zeros(3))
     if not recipe.wanted.model:
-        return UnitPool(_table(scene, recipe, 0, cut, _key_frame(scene, 0, cut)))
+        nothing = FrameMaps(np.empty((0, 0), np.float32))
+        return _pool(scene, recipe, 0, _kept(recipe, scene[0], cut, points, nothing, None), _key_frame(scene, 0, cut))
     classes = len(recipe.source.classes)
     maps = FrameMaps(np.empty((0, classes), np.float32), np.empty((0, 0), np.float32), [np.empty((0, classes))])
     floats, small = np.empty(0, np.float32), np.empty(0, np.uint8)
+    if scene.sensor == CAMERA:
+        pixels = np.empty((0, COLUMNS), np.float32)
+        kept = _kept(recipe, scene[0], cut, pixels, maps, np.empty(0, np.uint8))
+        return _pool(scene, recipe, 0, kept, _picture_columns(scene, 0, cut, maps.probabilities))
     scores = PointScores(divergence=floats, entropy=floats, matches=small, confidence=floats, predicted=small)
-    kept = _Kept(cut, _columns(recipe, cut, points, maps, np.empty(0, np.uint8)))
-    return _pool(scene, recipe, 0, kept, scores)
+    kept = _kept(recipe, scene[0], cut, points, maps, np.empty(0, np.uint8))
+    return _pool(scene, recipe, 0, kept, _interframe(scene, recipe, 0, cut, scores))
 
 
 @dataclass(frozen=True)
@@ -104,43 +116,66 @@ class _Cut:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What is kept of a sweep until its neighbours have been read."""
+    """What is kept of a sweep until its neighbours have been read: score columns (R,), and arrays (R, …) beside them."""
 
     cut: _Cut
-    columns: UnitColumns
+    columns: Mapping[str, npt.NDArray[np.float64]]
+    arrays: Mapping[str, npt.NDArray[np.float32]]
 
 
 def _keep(recipe: Recipe, frame: Frame, points: npt.NDArray[np.float32], maps: FrameMaps) -> _Kept:
-    cut = _cut(recipe.partition(points), points, frame.scene.scene_SE3_lidar[frame.index])
+    cut = _cut_frame(recipe, frame, points)
     labels = _labels(frame, len(points)) if recipe.wanted.labels else None
-    columns = _columns(recipe, cut, points, maps, labels)
+    kept = _kept(recipe, frame, cut, points, maps, labels)
     if recipe.guesses is not None and frame.is_key_frame:
         recipe.guesses.write(frame.scene.id, frame.name, maps.probabilities)
-    return _Kept(cut, columns)
+    return kept
 
 
-def _cut(unit: npt.NDArray[np.int32], points: npt.NDArray[np.float32], scene_SE3_lidar: npt.NDArray) -> _Cut:
+def _cut_frame(recipe: Recipe, frame: Frame, points: npt.NDArray[np.float32]) -> _Cut:
+    sensor_m = frame.scene.scene_SE3_lidar[frame.index, :3, 3]
+    return _cut(recipe.partition(points), points, frame.positions(points), sensor_m)
+
+
+def _cut(
+    unit: npt.NDArray[np.int32],
+    points: npt.NDArray[np.float32],
+    xyz_scene: npt.NDArray[np.floating],
+    sensor_m: npt.NDArray[np.floating],
+) -> _Cut:
     units = int(unit.max()) + 1 if len(unit) else 0
-    range_m = np.linalg.norm(points[:, :3], axis=1).astype(np.float32)
-    center_m = region_centers(unit, units, transform(scene_SE3_lidar, points[:, :3]))
+    center_m = region_centers(unit, units, xyz_scene)
+    # A pixel is as far from the sweep's sensor as what it shows.
+    local = points[:, :3] if points.shape[1] != COLUMNS else xyz_scene - sensor_m
+    range_m = np.linalg.norm(local, axis=1).astype(np.float32)
     return _Cut(unit, region_sizes(unit, units), center_m, range_m)
 
 
-def _columns(
+def _kept(
     recipe: Recipe,
+    frame: Frame,
     cut: _Cut,
     points: npt.NDArray[np.float32],
     maps: FrameMaps,
     labels: npt.NDArray[np.uint8] | None,
-) -> UnitColumns:
-    wanted = recipe.wanted
-    if not wanted.columns and not wanted.arrays:
-        return UnitColumns({}, None, None)
-    features = maps.features if wanted.features else None
-    found = frame_unit_scores(
-        points, maps.probabilities, features, maps.members, cut.unit, len(cut.size), wanted.columns, labels
-    )
-    return found if wanted.probabilities else UnitColumns(found.scores, found.features, None)
+) -> _Kept:
+    """What strategies want of a sweep beside its inter-frame scores."""
+    wanted, units = recipe.wanted, len(cut.size)
+    columns: dict[str, npt.NDArray[np.float64]] = {}
+    arrays: dict[str, npt.NDArray[np.float32]] = {}
+    if wanted.columns or wanted.features or wanted.probabilities:
+        features = maps.features if wanted.features else None
+        found = frame_unit_scores(
+            points, maps.probabilities, features, maps.members, cut.unit, units, wanted.columns, labels
+        )
+        means = {"features": found.features, "probabilities": found.probabilities if wanted.probabilities else None}
+        columns |= found.scores
+        arrays |= {name: array for name, array in means.items() if array is not None}
+    for signal in recipe.signals:
+        said = signal.of_units(frame, points, maps, cut.unit, units)
+        columns |= said.columns
+        arrays |= said.arrays
+    return _Kept(cut, columns, arrays)
 
 
 def _labels(frame: Frame, points: int) -> npt.NDArray[np.uint8]:
@@ -154,9 +189,10 @@ def _labels(frame: Frame, points: int) -> npt.NDArray[np.uint8]:
     return labels
 
 
-def _pool(scene: Scene, recipe: Recipe, index: int, kept: _Kept, scores: PointScores) -> UnitPool:
-    cut = kept.cut
-    interframe = region_scores(
+def _interframe(
+    scene: Scene, recipe: Recipe, index: int, cut: _Cut, scores: PointScores
+) -> dict[str, npt.NDArray[np.float64]]:
+    return region_scores(
         scores,
         cut.unit,
         len(cut.size),
@@ -165,8 +201,48 @@ def _pool(scene: Scene, recipe: Recipe, index: int, kept: _Kept, scores: PointSc
         min_matches=recipe.interframe.min_matches,
         classes=len(recipe.source.classes),
     )
-    table = _table(scene, recipe, index, cut, {**interframe, **kept.columns.scores})
-    return UnitPool(table, kept.columns.features, kept.columns.probabilities)
+
+
+def _pool(
+    scene: Scene, recipe: Recipe, index: int, kept: _Kept, first: Mapping[str, npt.NDArray[np.float64]]
+) -> UnitPool:
+    return UnitPool(_table(scene, recipe, index, kept.cut, {**first, **kept.columns}), **kept.arrays)
+
+
+def _pictures(
+    scene: Scene, recipe: Recipe, frames: Sequence[int], failed: Failure | None
+) -> Iterator[tuple[int, UnitPool]]:
+    """Units of pictures: each is looked at by itself, so there is nothing between frames."""
+    for index in frames:
+        frame = scene[index]
+        try:
+            points = frame.points()
+            maps = recipe.source.maps(frame, points)
+            refuse_bad_rows(maps, recipe.source.place(frame))
+            kept = _keep(recipe, frame, points, maps)
+        except DataError as error:
+            if failed is None:
+                raise
+            failed(index, error)
+            continue
+        yield index, _pool(scene, recipe, index, kept, _picture_columns(scene, index, kept.cut, maps.probabilities))
+
+
+def _picture_columns(
+    scene: Scene, index: int, cut: _Cut, probabilities: npt.NDArray[np.floating]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Those columns of `region_scores` that a single picture can have."""
+    units, classes = len(cut.size), probabilities.shape[1]
+    if not units:
+        empty = np.empty(0)
+        return {"confidence": empty, "predicted_class": empty, "range_m": empty, "is_key_frame": empty}
+    votes = np.bincount(cut.unit.astype(np.int64) * classes + probabilities.argmax(axis=1), minlength=units * classes)
+    return {
+        "confidence": region_means(cut.unit, units, probabilities.max(axis=1).astype(np.float32)),
+        "predicted_class": votes.reshape(units, classes).argmax(axis=1).astype(np.float64),
+        "range_m": region_means(cut.unit, units, cut.range_m),
+        **_key_frame(scene, index, cut),
+    }
 
 
 def _bare(
@@ -176,13 +252,15 @@ def _bare(
     for index in frames:
         try:
             points = scene[index].points()
-            cut = _cut(recipe.partition(points), points, scene.scene_SE3_lidar[index])
+            cut = _cut_frame(recipe, scene[index], points)
+            nothing = FrameMaps(np.empty((len(points), 0), np.float32))
+            kept = _kept(recipe, scene[index], cut, points, nothing, None)
         except DataError as error:
             if failed is None:
                 raise
             failed(index, error)
             continue
-        yield index, UnitPool(_table(scene, recipe, index, cut, _key_frame(scene, index, cut)))
+        yield index, _pool(scene, recipe, index, kept, _key_frame(scene, index, cut))
 
 
 def _key_frame(scene: Scene, index: int, cut: _Cut) -> dict[str, npt.NDArray[np.float64]]:

@@ -39,6 +39,7 @@ from lidal3d.select.members import (
 from lidal3d.select.selection import Selection
 from lidal3d.strategies import Strategy, UnitPool, strategy_named
 from lidal3d.strategies.lidal import LIDAL
+from lidal3d.strategies.pool import ARRAYS
 from lidal3d.tracks.store import TrackStore
 from lidal3d.tracks.units import KIND as TRACK
 from lidal3d.tracks.units import TrackUnits
@@ -100,7 +101,7 @@ def select_job(
     refuse_foreign_folder(Path(out))
     if Path(out).resolve() in [Path(folder).resolve() for folder in earlier]:
         raise UsageError(f"{out}: is an earlier round's selection and would be lost; choose another --out")
-    arrays = chosen.needs & {"features", "probabilities"}
+    arrays = chosen.needs & set(ARRAYS)
     pool = read_pool(Path(scores_folder), arrays)
     if source_scores is not None and "source" not in chosen.needs:
         raise UsageError(f"strategy '{chosen.name}' compares with no source; drop --source, or choose d2ada")

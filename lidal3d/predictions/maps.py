@@ -69,6 +69,40 @@ class MapSource(Protocol):
         """The file to name where a frame's probabilities are wrong."""
 
 
+@dataclass(frozen=True)
+class Unpredicted:
+    """In place of a model where there is none yet: on the first day, who chooses by an encoder alone.
+
+    Attributes:
+        classes: of the drive, which nothing is predicted of.
+    """
+
+    classes: tuple[str, ...]
+    model: str = "no model"
+    run: str | None = None
+
+    @property
+    def origin(self) -> dict[str, Path]:
+        """As `MapSource`."""
+        return {}
+
+    def lacks(self, extra: str) -> str:
+        """As `MapSource`."""
+        return "there is no model"
+
+    def reading(self, extras: Collection[str]) -> Unpredicted:
+        """As `MapSource`."""
+        return self
+
+    def maps(self, frame: Frame, points: npt.NDArray[np.float32]) -> FrameMaps:
+        """Raises DataError: whoever is given this asks for nothing of the kind."""
+        raise DataError(f"{self.place(frame)}: no model to predict it with; give --model or --predictions")
+
+    def place(self, frame: Frame) -> Path:
+        """As `MapSource`."""
+        return frame.scene.source.points_path(frame.index)
+
+
 def refuse_bad_rows(maps: FrameMaps, place: Path) -> None:
     """Raise DataError where a row is no distribution: NaN or logits would pass silently into every score."""
     for array in (maps.probabilities, *(maps.members or ())):

@@ -11,34 +11,16 @@ import numpy.typing as npt
 
 from lidal3d.report.colors import Rgb
 from lidal3d.report.raster import jpeg
-from lidal3d.scene.pose import transform
+from lidal3d.scene.projection import project
 from lidal3d.scene.scene import CameraImage
 
-NEAREST_M = 0.5
 SMALLEST_PIXELS = 200
 LARGEST_SHOWN_PIXELS = 420
 
 
-def project(
-    image: CameraImage, lidar_xyz: npt.NDArray[np.floating]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Pixels (N, 2) column and row of lidar points (N, 3), and (N,) whether the camera sees each.
-
-    Pinhole: (u, v, 1) z = K (camera_SE3_lidar p). Points nearer than 0.5 m or behind the camera are not seen, nor is
-    anything outside the picture; whether something stands in between is not known here.
-    """
-    camera_xyz = transform(image.camera_SE3_lidar, lidar_xyz)
-    depth = camera_xyz[:, 2]
-    ahead = depth > NEAREST_M
-    homogeneous = camera_xyz @ image.intrinsics.T
-    pixels = homogeneous[:, :2] / np.where(ahead, depth, 1.0)[:, None]
-    inside = ((pixels >= 0) & (pixels < (image.width, image.height))).all(axis=1)
-    return pixels, ahead & inside
-
-
 def best_camera(images: Sequence[CameraImage], lidar_xyz: npt.NDArray[np.floating]) -> CameraImage | None:
     """The camera that sees most of the points; the first of equals; None where none sees any."""
-    seen = [int(np.count_nonzero(project(image, lidar_xyz)[1])) for image in images]
+    seen = [int(np.count_nonzero(project(image, lidar_xyz)[2])) for image in images]
     return images[seen.index(max(seen))] if any(seen) else None
 
 
@@ -58,7 +40,7 @@ def crop_box(pixels: npt.NDArray[np.floating], width: int, height: int) -> tuple
 
 def camera_picture(image: CameraImage, lidar_xyz: npt.NDArray[np.floating], colors: Rgb) -> tuple[str, tuple[int, int]]:
     """The crop as a JPEG data URI with each seen point (N, 3) as a dot of its colour (N, 3), and its size in pixels."""
-    pixels, seen = project(image, lidar_xyz)
+    pixels, _, seen = project(image, lidar_xyz)
     box = crop_box(pixels[seen], image.width, image.height)
     picture, scale = _cut(image, box)
     at = (pixels[seen] - box[:2]) * scale

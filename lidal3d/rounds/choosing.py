@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from lidal3d.config import Config
+from lidal3d.errors import UsageError
 from lidal3d.files import fingerprint, remove_abandoned
 from lidal3d.jobs.select import answers_of, frame_of
+from lidal3d.jobs.signals import SignalSources, make_signals
 from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.rounds.ledger import Ledger
-from lidal3d.rounds.links import MODEL_FILE, Link
+from lidal3d.rounds.links import MODEL_FILE, Link, encoder_of, round_folder
 from lidal3d.rounds.masks import Assumed
 from lidal3d.rounds.record import Record, history_of_records, records_of
 from lidal3d.rounds.scoring import Wanted, score_pool
@@ -30,6 +32,13 @@ from lidal3d.strategies import UnitPool
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.units import make_partition
 
+# What an experiment lacks for a signal.
+IN_EXPERIMENTS = {
+    "embeddings": "give the experiment an encoder",
+    "patterns": "give the experiment an encoder",
+    "pretext": "give the experiment an encoder of method masked",
+    "loss_head": "set learning_loss.weight for the row",
+}
 SCORES, SOURCE_SCORES = "scores", "source-scores"  # folders, gone when the choice is made
 
 
@@ -73,7 +82,13 @@ def _write_queue(
     config = config.model_copy(update={"predict": predict})
     model = load_model(before, world.classes.classes)
     wanted = Wanted.by(strategy)
-    pool, guesses = score_pool(world.train, model, config, partition, wanted, folder / SCORES, link.device)
+    sources = SignalSources(before, encoder_of(link), _earlier(link, number), link.device)
+    for signal in sources.absent:
+        # In the first round there is no earlier model; its signal knows what to say then.
+        if signal in wanted.signals and signal != "earlier":
+            raise UsageError(f"row '{link.what}': strategy '{strategy.name}' needs {signal}; {IN_EXPERIMENTS[signal]}")
+    signals = make_signals(wanted.signals, sources, config)
+    pool, guesses = score_pool(world.train, model, config, partition, wanted, folder / SCORES, link.device, signals)
     source = None
     if world.source and "source" in strategy.needs:
         # Only what is compared: no score columns, no pseudo-labels.
@@ -84,6 +99,11 @@ def _write_queue(
     rng = derived_rng("choose", link.seed, number, link.experiment.strategy_of(link.what))
     selection, pseudo = choose_from(pool, strategy, config, world, history, rng, source)
     write_queue(selection, pseudo, world, config, guesses, folder / "queue")
+
+
+def _earlier(link: Link, number: int) -> Path | None:
+    """The model of the round before the last: that of round 0 has none before it."""
+    return round_folder(link.out, link.seed, link.what, number - 2) if number > 1 else None
 
 
 def choose_from(

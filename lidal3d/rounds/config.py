@@ -26,6 +26,8 @@ class SimulateSettings(Settings):
     hz: float = Field(10.0, ge=1, le=50, description="sweeps a second")
     scenes: int = Field(4, ge=2, description="how many; the last ones can be kept for validation")
     seed: int = Field(0, ge=0, description="of the first scene's town; the others follow")
+    camera_width: int = Field(620, ge=16, description="pictures, where world.cameras asks for them: pixels wide")
+    camera_height: int = Field(188, ge=16, description="and high")
 
 
 class SourceSettings(Settings):
@@ -65,6 +67,9 @@ class WorldSettings(Settings):
         None, description="frames that are only evaluated on; with train_frames, and instead of scenes"
     )
     source: SourceSettings | None = Field(None, description="a labelled domain to adapt from; the rest is the target")
+    cameras: str | None = Field(
+        None, description="the drive's pictures instead of its sweeps: CAMERA,CAMERA:WIDTH as behind DRIVE@"
+    )
     key_frames_only: bool = Field(True, description="evaluate on key frames with labels only")
 
     @model_validator(mode="after")
@@ -110,6 +115,22 @@ class TrainingSettings(Settings):
     )
 
 
+class EncoderSettings(Settings):
+    """The encoder that strategies ask who need one: trained without labels on the training frames, once for each seed."""
+
+    path: str | None = Field(
+        None, description="an encoder that there is already, or the weights of a ViT; else a method"
+    )
+    method: str | None = Field(None, description="twist, barlow, odct or masked of `lidal3d pretrain`")
+    config: dict[str, Any] = Field({}, description="settings that its training alone changes")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> EncoderSettings:
+        if (self.path is None) == (self.method is None):
+            raise ValueError("give the encoder a path or a method, and not both")
+        return self
+
+
 class StrategySettings(Settings):
     """A row of the comparison: a strategy and what it changes in the settings."""
 
@@ -131,6 +152,7 @@ class ExperimentConfig(Settings):
     )
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each has its own initial set and model")
     training: TrainingSettings = TrainingSettings()
+    encoder: EncoderSettings | None = Field(None, description="for strategies that need one, see `lidal3d strategies`")
     full_supervision: bool = Field(True, description="also train on all labels, with as many steps")
     oracle_noise: float = Field(0.0, ge=0, lt=1, description="share of points that the oracle gets wrong")
     preset: str = Field("default", description="default or paper: what `config` changes")
@@ -159,7 +181,7 @@ class ExperimentConfig(Settings):
         if self.initial.kind == "none" and self.world.source is None:
             raise ValueError("initial.kind none leaves nothing to train the first model on; give world.source")
         for name in self.strategies:
-            if name in ("initial", "full", "world", "ledgers"):
+            if name in ("initial", "full", "encoder", "world", "ledgers"):
                 raise ValueError(f"a row can't be called '{name}': it is the name of a part of the results")
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"'{name}' is no name for a row: letters, digits, '-' and '_' only")

@@ -32,6 +32,7 @@ from lidal3d.rounds.results import Measured, collect, full_csv, metrics_csv
 from lidal3d.rounds.table import table_text
 from lidal3d.rounds.world import SOURCE_FOLDER, WORLD_FOLDER, World, open_world
 from lidal3d.strategies import strategy_named
+from lidal3d.units.make import refuse_other_sensor
 
 RUN_FILE = "run.json"
 
@@ -80,8 +81,10 @@ def run_experiment(
     ):
         if settings is not None:
             note("simulating")
-            _simulate(settings, out / folder, workers)
+            _simulate(settings, out / folder, workers, experiment.world.cameras is not None)
     world = open_world(experiment.world, out)
+    for row in experiment.strategies:
+        refuse_other_sensor(experiment.settings_of(row).units, world.train)
     _refuse_other_world(world, out)
     _run_links(experiment, out, workers, device, start, tick, note)
     rows = tuple(collect(experiment, out, world))
@@ -148,12 +151,13 @@ class _SceneTask:
     settings: SimulateSettings
     folder: Path
     number: int
+    camera: bool
 
 
-def _simulate(settings: SimulateSettings, folder: Path, workers: int) -> None:
+def _simulate(settings: SimulateSettings, folder: Path, workers: int, camera: bool) -> None:
     """Write the scenes that aren't there: a scene's folder appears when it is whole."""
     numbers = [n for n in range(settings.scenes) if not (folder / "sequences" / f"{n:02d}").is_dir()]
-    for _ in run_tasks(_write_scene, [_SceneTask(settings, folder, n) for n in numbers], workers):
+    for _ in run_tasks(_write_scene, [_SceneTask(settings, folder, n, camera) for n in numbers], workers):
         pass
 
 
@@ -161,7 +165,7 @@ def _write_scene(task: _SceneTask, tick: Callable[[], None]) -> None:
     from lidal3d.sim import SimConfig, write_drive
 
     fields = task.settings.model_dump(exclude={"scenes"})
-    config = SimConfig(**{**fields, "seed": task.settings.seed + task.number}, camera=False)
+    config = SimConfig(**{**fields, "seed": task.settings.seed + task.number}, camera=task.camera)
     write_drive(config, task.folder, "semantickitti", f"{task.number:02d}")
 
 
@@ -176,7 +180,10 @@ def _run_links(
 ) -> None:
     """First what the strategies of a seed share, then the strategies."""
     full = ["full"] if experiment.full_supervision else []
-    shared = [Link(experiment, out, seed, what, device) for seed in experiment.seeds for what in ("initial", *full)]
+    encoder = ["encoder"] if experiment.encoder is not None and experiment.encoder.method is not None else []
+    shared = [
+        Link(experiment, out, seed, what, device) for seed in experiment.seeds for what in ("initial", *encoder, *full)
+    ]
     rows = [Link(experiment, out, seed, row, device) for seed in experiment.seeds for row in experiment.strategies]
     start(len(shared) + experiment.rounds * len(rows))
     for stage, links in (("initial models and full supervision", shared), ("rounds", rows)):

@@ -12,7 +12,6 @@ from lidal3d.errors import DataError
 from lidal3d.rounds.config import InitialSettings
 from lidal3d.rounds.record import WHOLE_FRAME, Record
 from lidal3d.rounds.seeds import derived_rng
-from lidal3d.scene.pose import transform
 from lidal3d.scene.scene import Frame
 from lidal3d.units.base import Partition
 
@@ -67,7 +66,8 @@ def _units(
 
 
 def _record(frame: Frame, ids: np.ndarray, unit: int, kind: str) -> Record:
-    xyz_scene = transform(frame.scene.scene_SE3_lidar[frame.index], frame.points()[ids == unit, :3])
+    points = frame.points()
+    xyz_scene = frame.positions(points)[ids == unit]
     x_m, y_m, z_m = xyz_scene.mean(axis=0).tolist() if len(xyz_scene) else (0.0, 0.0, 0.0)
     return Record(
         scene=frame.scene.id,

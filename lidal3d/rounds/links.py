@@ -12,7 +12,9 @@ from lidal3d.rounds.config import ExperimentConfig
 MODEL_FILE = "model.safetensors"
 EVALUATION_FILE = "evaluation.json"
 STAGES_FILE = "stages.json"
-SHARED = ("initial", "full")  # of a seed; no row may be called so
+ENCODER = "encoder"
+ENCODER_FILE = "encoder.safetensors"
+SHARED = ("initial", ENCODER, "full")  # of a seed; no row may be called so
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,17 @@ def trainings_of(link: Link) -> int:
     return 1 if link.what in SHARED else link.experiment.rounds
 
 
+def encoder_of(link: Link) -> Path | None:
+    """The encoder that a seed's strategies ask, or None where the experiment has none."""
+    settings = link.experiment.encoder
+    if settings is None:
+        return None
+    return seed_folder(link.out, link.seed) / ENCODER if settings.path is None else Path(settings.path)
+
+
 def is_done(link: Link) -> bool:
     """Whether the last file of a link is there."""
+    if link.what == ENCODER:
+        return (link.folder / ENCODER_FILE).is_file()
     last = link.folder if link.what in SHARED else round_folder(link.out, link.seed, link.what, link.experiment.rounds)
     return (last / EVALUATION_FILE).is_file()

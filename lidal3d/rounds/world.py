@@ -18,6 +18,7 @@ from lidal3d.rounds.config import SourceSettings, WorldSettings
 from lidal3d.rounds.frame_split import split_frames
 from lidal3d.scene.labels import LabelMap
 from lidal3d.scene.open import open_drive
+from lidal3d.scene.pixels import drive_scene_id
 from lidal3d.scene.scene import Frame, Scene
 
 WORLD_FOLDER = "world"
@@ -77,7 +78,8 @@ def open_world(settings: WorldSettings, folder: Path) -> World:
     if settings.simulate is None and settings.drive is None:
         raise UsageError("the experiment names no drive; give one with --drive, or world.simulate in its file")
     path = folder / WORLD_FOLDER if settings.simulate is not None else Path(str(settings.drive))
-    drive = open_drive(path, settings.layout, settings.label_map)
+    address = path if settings.cameras is None else Path(f"{path}@{settings.cameras}")
+    drive = open_drive(address, settings.layout, settings.label_map)
     if settings.train_frames is not None and settings.validation_frames is not None:
         train, validation = split_frames(drive, settings.train_frames, settings.validation_frames, path)
     else:
@@ -105,9 +107,12 @@ def _open_source(settings: SourceSettings | None, folder: Path) -> tuple[Scene, 
 
 def split_scenes(settings: WorldSettings, drive: Sequence[Scene], path: Path) -> tuple[list[Scene], list[Scene]]:
     """The scenes for training and for validation. Raises as `split`."""
-    by_id = {scene.id: scene for scene in drive}
+    # A camera's scenes are told by the drive's: what is kept for validation is kept with all its cameras.
+    by_id: dict[str, list[Scene]] = {}
+    for scene in drive:
+        by_id.setdefault(drive_scene_id(scene), []).append(scene)
     train, validation = split(settings, list(by_id), path)
-    return [by_id[name] for name in train], [by_id[name] for name in validation]
+    return [one for name in train for one in by_id[name]], [one for name in validation for one in by_id[name]]
 
 
 def split(settings: WorldSettings, known: Sequence[str], path: Path) -> tuple[list[str], list[str]]:

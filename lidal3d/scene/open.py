@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lidal3d.errors import DataError, UsageError
 from lidal3d.scene.labels import LabelMap, load_label_map
+from lidal3d.scene.pixels import camera_scenes, split_address
 from lidal3d.scene.readers import argoverse2, folder, mmdet3d, nuscenes, pandaset, semantickitti
 from lidal3d.scene.readers.base import DriveProblem, Layout, SceneOpener
 from lidal3d.scene.scene import Scene
@@ -63,17 +64,20 @@ def open_drive(path: Path | str, layout: str | None = None, label_map: str | Non
     """All scenes of a drive log, by id; folders are listed and poses read, no sweep is.
 
     Args:
-        path: a data set's root, one of its splits, a single sequence or log, or an info file of mmdet3d.
+        path: a data set's root, one of its splits, a single sequence or log, or an info file of mmdet3d. With
+            "@CAMERA" behind it ("@CAM_FRONT,CAM_BACK:320", "@*") its pictures are the frames, see `scene.pixels`.
         layout: "semantickitti", "nuscenes", "argoverse2", "pandaset", "mmdet3d" or "folder"; recognised from the path when None.
         label_map: a data-set card or variant ("semantickitti-spvnas"); the layout's own when None.
 
     Raises:
-        UsageError: no such layout or label map.
+        UsageError: no such layout, label map or camera.
         DataError: no drive log there, or its poses or tables are missing or damaged.
     """
+    path, cameras, width = split_address(path)
     found, openers = scene_openers(path, layout)
     names = drive_label_map(found, label_map)
-    return tuple(opener(names) for opener in openers.values())
+    sweeps = (opener(names) for opener in openers.values())
+    return tuple(one for scene in sweeps for one in (camera_scenes(scene, cameras, width) if cameras else [scene]))
 
 
 def open_scene(

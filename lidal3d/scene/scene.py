@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lidal3d.scene.labels import LabelMap
-from lidal3d.scene.pose import Float64, inverse
+from lidal3d.scene.pose import Float64, inverse, transform
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ class Scene:
         is_key_frame: (T,) bool; only key frames can be sent to labelling.
         label_map: raw ids -> train ids, or None where the data set has no classes.
         source: reads the frames' contents.
+        sensor: "lidar", or "camera" where the frames are pictures, see `lidal3d.scene.pixels`.
     """
 
     id: str
@@ -99,6 +100,7 @@ class Scene:
     is_key_frame: npt.NDArray[np.bool_]
     label_map: LabelMap | None
     source: FrameSource
+    sensor: str = "lidar"
 
     @property
     def scene_SE3_lidar(self) -> Float64:
@@ -150,8 +152,24 @@ class Frame:
         return self.scene.source.labels_path(self.index) is not None
 
     def points(self) -> npt.NDArray[np.float32]:
-        """(N, 4) float32: x, y, z in metres in the sensor frame, intensity."""
+        """(N, 4) float32: x, y, z in metres in the sensor frame, intensity; of a picture (N, 5), see `scene.pixels`."""
         return self.scene.source.read_points(self.index)
+
+    def positions(self, points: npt.NDArray[np.float32]) -> Float64:
+        """(N, 3) where the frame's points or pixels are, in the scene's frame (its first lidar pose), metres.
+
+        Pixels are where the LiDAR says that what they show is.
+        """
+        from lidal3d.scene.pixels import CAMERA, xyz_of_pixels
+
+        xyz_lidar = xyz_of_pixels(self, points) if self.scene.sensor == CAMERA else points[:, :3]
+        return transform(self.scene.scene_SE3_lidar[self.index], xyz_lidar)
+
+    def sweep(self) -> Frame:
+        """The sweep that a picture was taken with; a sweep itself."""
+        from lidal3d.scene.pixels import sweep_of
+
+        return sweep_of(self)
 
     def raw_labels(self) -> npt.NDArray[np.uint32] | None:
         """(N,) semantic ids as the data set numbers them, or None."""

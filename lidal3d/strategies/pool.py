@@ -13,6 +13,9 @@ from lidal3d.errors import DataError
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.active import in_order
 
+# Arrays row for row beside a table -> their dimensions.
+ARRAYS = {"features": 2, "probabilities": 2, "embeddings": 2, "patterns": 3}
+
 
 @dataclass(frozen=True)
 class UnitPool:
@@ -22,19 +25,23 @@ class UnitPool:
         table: the score table.
         features: (R, D) float32, the mean feature of each unit's points, row for row as `table`.
         probabilities: (R, C) float32, the mean class probabilities of each unit's points.
+        embeddings: (R, E) float32, the mean of an encoder's tokens of each unit.
+        patterns: (R, K, E) float32, what an encoder attends to in each unit, rows of NaN where it has fewer than K.
 
     Raises:
-        DataError: features or probabilities of another number of units.
+        DataError: an array of another number of units.
     """
 
     table: ScoreTable
     features: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
+    embeddings: npt.NDArray[np.float32] | None = None
+    patterns: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("features", "probabilities"):
+        for name, dimensions in ARRAYS.items():
             array = getattr(self, name)
-            if array is not None and (array.ndim != 2 or len(array) != len(self.table)):
+            if array is not None and (array.ndim != dimensions or len(array) != len(self.table)):
                 raise DataError(f"{name} of shape {array.shape} for {len(self.table)} scored units; score again")
 
     def __len__(self) -> int:
@@ -50,11 +57,21 @@ class UnitPool:
         """(R, C). Raises DataError where the pool has no probabilities."""
         return _there(self.probabilities, "probabilities")
 
+    @property
+    def embedding_rows(self) -> npt.NDArray[np.float32]:
+        """(R, E). Raises DataError where the pool has no embeddings."""
+        return _there(self.embeddings, "embeddings")
+
+    @property
+    def pattern_rows(self) -> npt.NDArray[np.float32]:
+        """(R, K, E). Raises DataError where the pool has no patterns."""
+        return _there(self.patterns, "patterns")
+
     def in_order(self) -> UnitPool:
         """The pool in the order of (scene, frame, unit), with the column `lidal` where its parts are there."""
         rows = row_order(self.table)
         table = in_order(self.table)
-        return UnitPool(table, _rows(self.features, rows), _rows(self.probabilities, rows))
+        return UnitPool(table, **{name: _rows(getattr(self, name), rows) for name in ARRAYS})
 
 
 def row_order(table: ScoreTable) -> npt.NDArray[np.int64]:

@@ -20,6 +20,10 @@ from lidal3d.strategies.pool import UnitPool
 from lidal3d.units.boxes import KIND
 
 OURS = "this package"
+# Words of `Strategy.needs` for what an encoder says, and for what is said of the model by its own head or by an earlier
+# one: see `lidal3d.jobs.signals`.
+OF_ENCODER = ("embeddings", "patterns", "pretext")
+SIGNALS = (*OF_ENCODER, "earlier", "loss_head")
 
 # How what is missing is made: of the model or the predictions, before scoring …
 HOW_TO_GET = {
@@ -28,12 +32,19 @@ HOW_TO_GET = {
     "labels": "this is an upper reference for drives whose labels are at hand",
     "tracks": "add it to scores of regions with `lidal3d track --scores`",
     "poses": "give the drive poses: neighbouring frames are compared",
+    "embeddings": "give --encoder: one of `lidal3d pretrain`, or the weights of a ViT",
+    "patterns": "give --encoder: one of `lidal3d pretrain`, or the weights of a ViT",
+    "pretext": "give --encoder: one of `lidal3d pretrain --method masked`",
+    "earlier": "give --earlier-model: the model of the round before",
+    "loss_head": "train the model with --set learning_loss.weight=1",
     "source": "say what is labelled (--earlier, --labelled), or give the scores of a labelled drive as --source",
 }
 # … and for boxes, of which all is scored that can be.
 OF_BOXES = {
     "features": "write them for every box and score again",
     "probabilities": "score the boxes again",
+    "embeddings": "an encoder sees no boxes; take another of `lidal3d strategies`",
+    "patterns": "an encoder sees no boxes; take another of `lidal3d strategies`",
     "columns": "boxes have none; take another of `lidal3d strategies`",
 }
 
@@ -70,8 +81,9 @@ class Strategy:
         paper: where it is from, or "this package".
         asks: what it asks for, in half a sentence.
         rule: Ask -> Selection.
-        needs: of features, probabilities, members, labels, poses, tracks: what its scores are made from; and source: units
-            that are labelled, in the pool or as a pool of their own.
+        needs: of features, probabilities, members, labels, poses, tracks, embeddings, patterns, pretext, earlier,
+            loss_head: what its scores are made from (HOW_TO_GET says how); and source: units that are labelled, in the
+            pool or as a pool of their own.
         columns: the score columns it reads.
         kinds: the kinds of unit it is for; None for all.
         currencies: the budgets it can be given.
@@ -126,7 +138,7 @@ class Strategy:
         if missing:
             how = OF_BOXES["columns"] if boxes else self._how()
             raise UsageError(f"strategy '{self.name}' needs the score column '{missing[0]}'; {how}")
-        for name in ("features", "probabilities"):
+        for name in ("features", "probabilities", "embeddings", "patterns"):
             if name in self.needs and getattr(pool, name) is None:
                 how = OF_BOXES[name] if boxes else self._how()
                 raise UsageError(f"strategy '{self.name}' needs {name} of the units; {how}")
@@ -140,7 +152,7 @@ class Strategy:
         """… and how scoring makes it of them."""
         if "tracks" in self.needs:
             return HOW_TO_GET["tracks"]
-        sources = sorted(self.needs & {"features", "members"})
+        sources = sorted(self.needs & {"features", "members", *SIGNALS})
         first = f" (for {sources[0]}: {HOW_TO_GET[sources[0]]})" if sources else ""
         return f"score again with --strategy {self.name}{first}"
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lidal3d.scores.columns import NAMES
-from lidal3d.strategies.strategy import Strategy
+from lidal3d.strategies.strategy import OF_ENCODER, SIGNALS, Strategy
 
 EXTRAS = ("features", "members")  # what a model may say of a point beside its probabilities
+PRETEXT_COLUMN = "pretext_loss"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Wanted:
         labels: whether the truth is looked at: an upper reference alone does, and says so in its `needs`.
         guesses: whether the likeliest class of every point is kept, for pseudo-labels.
         columns: names of `lidal3d.scores.columns`.
+        signals: of SIGNALS: what is made by others than the model's probabilities.
     """
 
     model: bool = True
@@ -34,6 +36,7 @@ class Wanted:
     labels: bool = False
     guesses: bool = False
     columns: tuple[str, ...] = ()
+    signals: frozenset[str] = frozenset()
 
     @classmethod
     def by(cls, *strategies: Strategy) -> Wanted:
@@ -41,13 +44,14 @@ class Wanted:
         needs = frozenset[str]().union(*(strategy.needs for strategy in strategies))
         columns = {column for strategy in strategies for column in strategy.columns}
         return cls(
-            model=any(strategy.needs or strategy.columns or strategy.pseudo for strategy in strategies),
+            model=any(map(_asks_model, strategies)),
             features="features" in needs,
             probabilities="probabilities" in needs,
             members="members" in needs,
             labels="labels" in needs,
             guesses=any(strategy.pseudo is not None for strategy in strategies),
             columns=tuple(name for name in NAMES if name in columns),
+            signals=frozenset(SIGNALS) & needs,
         )
 
     def with_model(self) -> Wanted:
@@ -62,11 +66,18 @@ class Wanted:
     @property
     def arrays(self) -> tuple[str, ...]:
         """The arrays that are kept row for row beside the score table."""
-        return tuple(name for name in ("features", "probabilities") if getattr(self, name))
+        means = tuple(name for name in ("features", "probabilities") if getattr(self, name))
+        return means + tuple(name for name in ("embeddings", "patterns") if name in self.signals)
 
     def to_dict(self) -> dict[str, Any]:
         """What makes a results folder another one: empty for the score table alone."""
         return {"columns": list(self.columns), "arrays": list(self.arrays)} if self.columns or self.arrays else {}
+
+
+def _asks_model(strategy: Strategy) -> bool:
+    """Whether the model's probabilities are needed: not by who looks at an encoder alone."""
+    own = strategy.needs - set(OF_ENCODER)
+    return bool(own or strategy.pseudo or set(strategy.columns) - {PRETEXT_COLUMN})
 
 
 def needing(strategies: Iterable[Strategy], what: str) -> list[str]:

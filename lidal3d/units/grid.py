@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""The two plain partitions: square columns of the ground plane, and the whole frame."""
+"""The plain partitions: square columns of the ground plane, and the whole frame."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class GridCells:
 
 @dataclass(frozen=True)
 class WholeFrame:
-    """The `frame` partition: one unit, all points."""
+    """The `frame` partition, of pictures called `image`: one unit, all points."""
 
-    kind: str = field(default="frame", init=False)
+    kind: str = "frame"
 
     def __call__(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
         """Zeros (N,) for points (N, 3+). Raises DataError for coordinates that are not finite."""
