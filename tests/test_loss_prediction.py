@@ -10,17 +10,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lidal3d.learn.batch import VOXEL_FEATURES, network_input
-from lidal3d.learn.loss_prediction.head import PredictingNetwork, build_head
-from lidal3d.learn.loss_prediction.pooling import BatchUnits, pooled, unit_losses
+from lidal3d.errors import UsageError
+from lidal3d.learn.batch import VOXEL_FEATURES, Sweep, network_input
+from lidal3d.learn.beside import JointNetwork
+from lidal3d.learn.loss_prediction.head import ask_losses, build_head
+from lidal3d.learn.loss_prediction.held_out import hold_out
+from lidal3d.learn.loss_prediction.part import LossPart
+from lidal3d.learn.loss_prediction.pooling import BatchUnits, batch_units, pooled, unit_losses
 from lidal3d.learn.loss_prediction.quality import quality_of, ranking_accuracy, spearman
 from lidal3d.learn.loss_prediction.ranking import disjoint_pairs, pair_losses, pairs_across
-from lidal3d.learn.loss_prediction.taps import Tap, tapping
+from lidal3d.learn.loss_prediction.taps import Tap, tappable, tapping
 from lidal3d.learn.minkunet import Architecture
 from lidal3d.learn.networks import NETWORKS, build
+from lidal3d.learn.sampler import Batch
 from lidal3d.learn.sparse import Level
 from lidal3d.learn.voxels import unpack
 from lidal3d.scene.labels import IGNORE
+from lidal3d.settings.learning_loss import LearningLossConfig
 
 SEEDS = st.integers(0, 10**6)
 
@@ -120,11 +126,6 @@ def units_of(seed: int, element: torch.Tensor, sizes: tuple[int, ...] = (160, 90
     )  # fmt: skip
 
 
-def predicting(name: str = "minkunet") -> PredictingNetwork:
-    network = build(Architecture(3, VOXEL_FEATURES, 0.125, 1, name), seed=1)
-    return PredictingNetwork(network, build_head(network.tap_channels(), 16, seed=2))
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_tap_stands_for_every_finest_voxel_with_the_cell_around_it(name: str) -> None:
     features, level, _ = input_of(0)
@@ -191,46 +192,151 @@ def test_the_loss_of_a_unit_is_the_mean_over_its_labelled_points() -> None:
 # --- the head and its gradients ------------------------------------------------------------------------------------
 
 
+def joint(name: str = "minkunet", detach_after: float = 1.0) -> tuple[JointNetwork, LossPart]:
+    network = build(Architecture(3, VOXEL_FEATURES, 0.125, 1, name), seed=1)
+    head = build_head(network.tap_channels(), 16, seed=2)
+    part = LossPart(head, LearningLossConfig(weight=1, detach_after=detach_after), steps=10, seed=0)
+    return JointNetwork(network, [part]).train(), part
+
+
+def batch_of(seed: int, whole: bool = False, none: bool = False) -> Batch:
+    rng = np.random.default_rng(seed)
+    sizes = (160, 90, 70)
+    views = [torch.from_numpy(rng.uniform((-4, -4, -1, 0), (4, 4, 1, 1), (n, 4)).astype(np.float32)) for n in sizes]
+    data = network_input(views, 0.5)
+    sweeps = []
+    for view in views:
+        unit = np.zeros(len(view), np.int32) if whole else rng.integers(0, 3, len(view)).astype(np.int32)
+        label = np.full(len(view), IGNORE) if none else rng.choice([0, 1, 2, IGNORE], len(view))
+        sweeps.append(Sweep(view.numpy(), label.astype(np.uint8), units=unit))
+    units = batch_units(sweeps, data.voxels.point_voxel, whole)
+    labels = torch.zeros(len(data.voxels), dtype=torch.int64)
+    return Batch(data, Level(data.voxels.keys), labels, torch.ones(len(labels)), {}, units)
+
+
+def ranking_gradients(model: JointNetwork, part: LossPart, batch: Batch, number: int) -> tuple[list, list]:
+    """Of the network and of the head, from the ranking loss alone."""
+    logits, predicted = model(batch, number)
+    term = part.term(predicted, logits, batch, number)
+    (term.loss / term.weight.clamp_min(1)).backward()
+    return [p.grad for p in model.network.parameters()], [p.grad for p in part.parameters()]
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("detach", [False, True])
-def test_after_the_detach_nothing_of_the_ranking_reaches_the_network(name: str, whole: bool, detach: bool) -> None:
-    features, level, point_voxel = input_of(5)
-    units = units_of(5, point_voxel, whole=whole)
-    model = predicting(name).train()
-    model.detach = detach
-    logits, _, predicted = model(features, level, units)
-    pairs = torch.from_numpy(pairs_across(units.frame, np.random.default_rng(0)))
-    pair_losses(predicted, unit_losses(logits, units), pairs, 1.0).sum().backward()
-    grads = [p.grad for p in model.network.parameters()]
-    assert all(grad is None or not grad.any() for grad in grads) == detach
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.head.parameters())
-    assert model.head.out.weight.grad.any()
+@pytest.mark.parametrize(("number", "reaches"), [(6, True), (7, False)])
+def test_after_the_detach_nothing_of_the_ranking_reaches_the_network(
+    name: str, whole: bool, number: int, reaches: bool
+) -> None:
+    model, part = joint(name, detach_after=0.6)
+    network, head = ranking_gradients(model, part, batch_of(5, whole), number)
+    assert any(grad is not None and bool(grad.any()) for grad in network) == reaches
+    assert all(grad is not None and torch.isfinite(grad).all() for grad in head)
+    assert any(bool(grad.any()) for grad in head)
 
 
 def test_a_network_with_a_head_gives_the_logits_of_the_one_without() -> None:
-    features, level, point_voxel = input_of(6)
-    model = predicting().eval()
+    model, part = joint()
+    batch = batch_of(6)
     with torch.no_grad():
-        logits, last, predicted = model(features, level, units_of(6, point_voxel))
-        alone = model.network(features, level)
-    assert torch.equal(logits, alone[0])
-    assert torch.equal(last, alone[1])
-    assert predicted.shape == (6,)
+        logits, predicted = model.eval()(batch, 1)
+        alone = model.network(batch.data.features, batch.level)[0]
+        asked, losses = ask_losses(model.network, part.head, batch.data.features, batch.level, batch.units)
+    assert torch.equal(logits, alone)
+    assert torch.equal(logits, asked)
+    assert torch.equal(predicted, losses)
+    assert predicted.shape == (9,)
 
 
-def test_a_batch_without_units_gives_no_predictions_and_no_nan() -> None:
-    features, level, _ = input_of(7)
-    none = torch.empty(0, dtype=torch.int64)
-    units = BatchUnits(none, none, none, torch.empty(0), np.empty(0, np.int64))
-    for whole in (False, True):
-        model = predicting().train()
-        units = BatchUnits(none, none, none, torch.empty(0), np.empty(0, np.int64), whole)
-        logits, _, predicted = model(features, level, units)
-        pairs = torch.from_numpy(pairs_across(units.frame, np.random.default_rng(0)))
-        (pair_losses(predicted, unit_losses(logits, units), pairs, 1.0).sum() + logits.sum()).backward()
-        assert predicted.shape == (0,)
-        assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_batch_without_labelled_units_costs_nothing_and_leaves_no_nan(whole: bool) -> None:
+    model, part = joint()
+    batch = batch_of(7, whole, none=True)
+    logits, predicted = model(batch, 1)
+    term = part.term(predicted, logits, batch, 1)
+    assert predicted.shape == (0,)
+    assert float(term.loss.detach()) == float(term.weight) == 0
+    (term.loss + 0 * logits.sum()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in part.parameters())
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_units_of_a_batch_are_those_with_a_label_and_have_all_their_points(whole: bool) -> None:
+    rng = np.random.default_rng(0)
+    sweeps, element = [], torch.arange(150)
+    for _ in range(3):
+        unit = np.zeros(50, np.int32) if whole else rng.integers(-1, 6, 50).astype(np.int32)
+        label = np.where(rng.random(50) < 0.08, rng.integers(0, 3, 50), IGNORE).astype(np.uint8)
+        weight = rng.choice([0, 0.5, 1], 50).astype(np.float32)
+        sweeps.append(Sweep(np.zeros((50, 4), np.float32), label, weight, units=unit))
+    units = batch_units(sweeps, element, whole)
+    assert units is not None
+    wanted = [
+        (i, u, np.flatnonzero(s.units == u) + 50 * i)
+        for i, s in enumerate(sweeps)
+        for u in range(6)
+        if ((s.units == u) & (s.labels != IGNORE) & (s.weights > 0)).any()
+    ]
+    assert len(units) == len(wanted) > 0
+    for number, (i, _, points) in enumerate(wanted):
+        assert units.frame[number] == i
+        assert units.element[units.unit == number].tolist() == points.tolist()
+
+
+def test_sweeps_that_are_not_cut_into_units_have_none() -> None:
+    sweep = Sweep(np.zeros((5, 4), np.float32), np.zeros(5, np.uint8))
+    assert batch_units([sweep], torch.arange(5)) is None
+
+
+def test_a_network_without_taps_is_refused() -> None:
+    with pytest.raises(UsageError, match="Linear has no taps that a loss head could read"):
+        tappable(torch.nn.Linear(2, 2))
+
+
+# --- what is held out ----------------------------------------------------------------------------------------------
+
+
+def test_runs_of_frames_are_held_out_whole_and_stay_so_when_others_come() -> None:
+    keys = [("a", i) for i in range(100)] + [("b", i) for i in range(100)]
+    held = hold_out(keys, 0.1, whole=False)
+    assert held.by == "frames"
+    assert 10 <= len(held.frames) <= 40
+    for scene, index in held.frames:
+        assert all((scene, 10 * (index // 10) + i) in held.frames for i in range(10))
+    assert held.units(("a", next(iter(held.frames))[1]), 3).tolist() in ([True] * 3, [False] * 3)
+    again = hold_out(keys[::-1] + keys, 0.1, whole=False)
+    assert again == held
+    fewer = hold_out(keys[:150], 0.1, whole=False)
+    assert len(fewer.frames & held.frames) >= 10
+
+
+def test_of_few_frames_units_are_held_out_each_for_itself() -> None:
+    held = hold_out([("a", 0), ("a", 1), ("b", 5)], 0.25, whole=False)
+    assert (held.by, held.frames) == ("units", frozenset())
+    found = held.units(("a", 1), 4000)
+    assert 0.2 < found.mean() < 0.3
+    assert np.array_equal(found, held.units(("a", 1), 4000))
+    assert not np.array_equal(found, held.units(("a", 0), 4000))
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 12, 20, 60])
+def test_of_whole_frames_enough_are_held_out_to_compare_but_never_many(frames: int) -> None:
+    held = hold_out([("a", 7 * i) for i in range(frames)], 0.1, whole=True)
+    assert held.by == "frames"
+    assert len(held.frames) <= frames // 2
+    assert len(held.frames) >= min(5, frames // 4)
+
+
+def test_one_long_run_is_not_held_out_for_a_few_short_ones() -> None:
+    keys = [("a", i) for i in range(10)] + [("a", 20 * i) for i in range(1, 5)]
+    held = hold_out(keys, 0.1, whole=False)
+    assert 1 <= len(held.frames) <= 2
+
+
+def test_no_share_holds_nothing_out() -> None:
+    held = hold_out([("a", i) for i in range(100)], 0.0, whole=True)
+    assert not held.frames
+    assert not held.units(("a", 3), 5).any()
 
 
 # --- how good it is ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from lidal3d.config import TrainConfig
 from lidal3d.errors import DataError
 from lidal3d.learn.augment import AUGMENTATIONS
 from lidal3d.learn.batch import NetworkInput, Sweep, network_input, voxel_labels
+from lidal3d.learn.loss_prediction.pooling import BatchUnits, batch_units
 from lidal3d.learn.processes import ALONE
 from lidal3d.learn.sparse import Level
 from lidal3d.learn.threads import threads
@@ -41,6 +42,8 @@ class Batch:
         targets: (V,) int64, 255 for none.
         weights: (V,) float32.
         state: of the sampler after this batch, plain values.
+        units: the labelled units, where a loss of units is learnt.
+        other: voxels and their level of sweeps whose labels aren't looked at, where something is learnt of them.
     """
 
     data: NetworkInput
@@ -48,6 +51,8 @@ class Batch:
     targets: Tensor
     weights: Tensor
     state: dict[str, Any]
+    units: BatchUnits | None = None
+    other: tuple[NetworkInput, Level] | None = None
 
 
 class Sampler:
@@ -63,11 +68,13 @@ class Sampler:
         classes: int,
         share: Callable[[int], slice] = ALONE.share,
         agree: Callable[[bool], bool] = bool,
+        whole: bool = False,
     ) -> None:
         self._frames, self._read, self._config = frames, read, config
         self._rng, self._device, self._classes = rng, device, classes
         # Of several processes each takes a share of a batch's sweeps; what one finds labelled, all have to know.
         self._share, self._agree = share, agree
+        self._whole = whole  # units are whole frames
         self._order: list[int] = []
         self._fruitless = 0
 
@@ -91,9 +98,10 @@ class Sampler:
                 # Drawn for the whole batch: all processes' generators stay alike.
                 matrices = [augmentation.draw(self._rng) for _ in drawn][share]
                 data, targets, weights = _training_input(sweeps, matrices, self._config, self._device, self._classes)
+                units = batch_units(sweeps, data.voxels.point_voxel, self._whole)
                 if self._agree(bool((targets != IGNORE).any())):
                     self._fruitless = 0
-                    return Batch(data, Level(data.voxels.keys).prepare(), targets, weights, self.state())
+                    return Batch(data, Level(data.voxels.keys).prepare(), targets, weights, self.state(), units)
             self._fruitless += len(drawn)
         raise DataError(
             f"no labelled point within {self._config.max_range_m:g} m in {self._frames} frames; label some first, "
@@ -127,7 +135,14 @@ class Sampler:
         return sweep.labelled_share, sweep.share
 
 
-def ahead(sampler: Sampler, steps: int) -> Iterator[Batch]:
+class BatchSource(Protocol):
+    """Makes batches one after the other."""
+
+    def next(self) -> Batch:
+        """The next one."""
+
+
+def ahead(sampler: BatchSource, steps: int) -> Iterator[Batch]:
     """The next `steps` batches; with more than one thread, each is made while the one before it is learnt."""
     if threads() == 1:
         for _ in range(steps):
@@ -149,15 +164,25 @@ def _training_input(
     device: torch.device,
     classes: int,
 ) -> tuple[NetworkInput, Tensor, Tensor]:
-    views = [
-        transformed(torch.from_numpy(s.points).to(device), matrix) for s, matrix in zip(sweeps, matrices, strict=True)
-    ]
-    data = network_input(views, config.voxel_m)
+    data = augmented_input(sweeps, matrices, config, device)
     labels = np.concatenate([s.labels for s in sweeps])
     weights = np.concatenate(
         [np.ones(len(s.labels), dtype=np.float32) if s.weights is None else s.weights for s in sweeps]
     )
     return data, *voxel_labels(data.voxels, labels, weights, classes)
+
+
+def augmented_input(
+    sweeps: Sequence[Sweep],
+    matrices: Sequence[npt.NDArray[np.float32]],
+    config: TrainConfig,
+    device: torch.device,
+) -> NetworkInput:
+    """The voxels of sweeps, each mapped by its (3, 3) matrix."""
+    views = [
+        transformed(torch.from_numpy(s.points).to(device), matrix) for s, matrix in zip(sweeps, matrices, strict=True)
+    ]
+    return network_input(views, config.voxel_m)
 
 
 def transformed(points: Tensor, matrix: npt.NDArray[np.float32]) -> Tensor:

@@ -10,13 +10,13 @@ There is no activation at the end: l̂ means something only against another l̂.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lidal3d.errors import DataError
 from lidal3d.learn.loss_prediction.pooling import BatchUnits, pooled
-from lidal3d.learn.loss_prediction.taps import Tappable, tapping
+from lidal3d.learn.loss_prediction.taps import Tap, tappable, tapping
 
 HIDDEN = 128
 
@@ -49,32 +49,17 @@ def build_head(channels: Sequence[int], hidden: int = HIDDEN, seed: int = 0) -> 
         return LossHead(channels, hidden)
 
 
-class PredictingNetwork(nn.Module):
-    """A network and its loss head, called as one.
+def predicted_losses(head: LossHead, taps: Sequence[Tap], units: BatchUnits) -> Tensor:
+    """l̂ of units (U,)."""
+    predicted: Tensor = head([pooled(tap, units) for tap in taps])
+    return predicted
 
-    Args:
-        network: with taps.
-        head: of as many channels.
 
-    Raises:
-        DataError: the network has no taps.
-    """
-
-    def __init__(self, network: nn.Module, head: LossHead) -> None:
-        super().__init__()
-        if not isinstance(network, Tappable):
-            raise DataError(f"{type(network).__name__} has no taps that a loss head could read; take another network")
-        self.network, self.head = network, head
-        self.detach = False
-
-    def forward(self, features: Tensor, where: object, units: BatchUnits) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits and last features as the network gives them, and predicted losses (U,).
-
-        With `detach` set, no gradient of the predictions goes into the network.
-        """
-        with tapping(self.network) as caught:
-            logits, last = self.network(features, where)
-        taps = [self.network.tap(output, where) for output in caught]
-        if self.detach:
-            taps = [tap.detached() for tap in taps]
-        return logits, last, self.head([pooled(tap, units) for tap in taps])
+def ask_losses(
+    network: nn.Module, head: LossHead, features: Tensor, where: Any, units: BatchUnits
+) -> tuple[Tensor, Tensor]:
+    """Logits of the elements, and predicted losses (U,) of units, of one call of the network as it is."""
+    tapped = tappable(network)
+    with tapping(tapped) as caught:
+        logits = network(features, where)[0]
+    return logits, predicted_losses(head, [tapped.tap(output, where) for output in caught], units)

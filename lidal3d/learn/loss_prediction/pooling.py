@@ -7,13 +7,15 @@ A point takes the features of the voxel around it at the tap's resolution. A who
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lidal3d.learn.batch import Sweep
 from lidal3d.learn.loss_prediction.taps import Tap
 from lidal3d.learn.points import Mixing
 from lidal3d.scene.labels import IGNORE
@@ -42,10 +44,54 @@ class BatchUnits:
     def __len__(self) -> int:
         return len(self.frame)
 
-    def to(self, device: torch.device) -> BatchUnits:
-        """On another device."""
-        tensors = {name: getattr(self, name).to(device) for name in ("element", "unit", "label", "weight")}
-        return replace(self, **tensors)
+
+def batch_units(sweeps: Sequence[Sweep], element: Tensor, whole: bool = False) -> BatchUnits | None:
+    """The units of sweeps that have a labelled point; None where the sweeps aren't cut into units.
+
+    Args:
+        sweeps: of a batch, with N points in all.
+        element: (N,) the element that each point lies in.
+        whole: their units are whole frames.
+    """
+    if any(sweep.units is None for sweep in sweeps):
+        return None
+    parts, frames, count = [], [], 0
+    for number, sweep in enumerate(sweeps):
+        unit, found = _numbered(sweep, count)
+        parts.append(unit)
+        frames.append(np.full(found, number))
+        count += found
+    unit = np.concatenate(parts)
+    kept, device = unit >= 0, element.device
+    label = np.concatenate([_labels(sweep) for sweep in sweeps])[kept].astype(np.int64)
+    weight = np.concatenate([_weights(sweep) for sweep in sweeps])[kept]
+    return BatchUnits(
+        element[torch.from_numpy(kept).to(device)],
+        torch.from_numpy(unit[kept]).to(device),
+        torch.from_numpy(label).to(device),
+        torch.from_numpy(weight).to(device),
+        np.concatenate(frames),
+        whole,
+    )
+
+
+def _numbered(sweep: Sweep, first: int) -> tuple[npt.NDArray[np.int64], int]:
+    """(N,) a number from `first` for each unit with a labelled point, −1 for the points of the others; and how many."""
+    assert sweep.units is not None
+    labelled = (_labels(sweep) != IGNORE) & (sweep.units >= 0)
+    known = np.unique(sweep.units[labelled])
+    # The last place, which −1 finds too, stays −1.
+    place = np.full(int(sweep.units.max(initial=-1)) + 2, -1)
+    place[known] = first + np.arange(len(known))
+    return place[sweep.units], len(known)
+
+
+def _labels(sweep: Sweep) -> npt.NDArray[np.uint8]:
+    return sweep.labels if sweep.weights is None else np.where(sweep.weights > 0, sweep.labels, IGNORE)
+
+
+def _weights(sweep: Sweep) -> npt.NDArray[np.float32]:
+    return np.ones(len(sweep.labels), np.float32) if sweep.weights is None else sweep.weights
 
 
 def pooled(tap: Tap, units: BatchUnits) -> Tensor:

@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from lidal3d.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Tap:
@@ -58,3 +60,10 @@ def tapping(network: Tappable) -> Iterator[list[Any]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def tappable(network: nn.Module) -> Tappable:
+    """The network as one with taps. Raises UsageError where it has none."""
+    if not isinstance(network, Tappable):
+        raise UsageError(f"{type(network).__name__} has no taps that a loss head could read; take another architecture")
+    return network
