@@ -20,13 +20,14 @@ from lidal3d.jobs.train import train_on_drive
 from lidal3d.learn.checkpoint import CHECKPOINT_FILE, load_checkpoint
 from lidal3d.learn.consistency import ConsistencyPart, WithUnlabelled
 from lidal3d.learn.engine import engine
+from lidal3d.learn.feeds import architecture_for, training_feed
 from lidal3d.learn.model import HEADER_KEY, Model, load_model
 from lidal3d.learn.networks import build
 from lidal3d.learn.options import NOTHING_BESIDE, beside
 from lidal3d.learn.processes import ALONE
 from lidal3d.learn.sampler import Sampler
 from lidal3d.learn.teacher import Teacher
-from lidal3d.learn.train import Trainer, _sweep, architecture_for, no_labels, train
+from lidal3d.learn.train import Trainer, _item, no_labels, train
 from lidal3d.scene.scene import Frame
 
 CPU = torch.device("cpu")
@@ -247,9 +248,9 @@ def test_the_teacher_follows_each_step_of_a_training() -> None:
         part = ConsistencyPart(network, 0.5, 0.9)
         by_hand = Teacher(network, 0.9)
         trainer = Trainer(run_, network, torch.ones(2), config, [part])
-        sampler = Sampler(
-            5, lambda i: _sweep(frames[i], None, config), config, np.random.default_rng(0), CPU, 2
-        )  # fmt: skip
+        feed = training_feed(architecture_for(MAP, config), config)
+        rng = np.random.default_rng(0)
+        sampler = Sampler(5, lambda i: _item(frames[i], None, feed), feed, 2, 2, rng, CPU)
         for number in range(1, 4):
             trainer.step(sampler.next(), number, 0.01)
             by_hand.follow(network, number)
@@ -268,15 +269,16 @@ def test_every_frame_is_looked_at_once_before_any_is_again() -> None:
     config = settings(batch=2).train
     seen: list[int] = []
     frames = frames_of(5)
+    feed = training_feed(architecture_for(MAP, config), config)
 
     def read(index: int):  # type: ignore[no-untyped-def]
         seen.append(index)
-        return _sweep(frames[index], no_labels, config)
+        return _item(frames[index], no_labels, feed)
 
     def source(done: int) -> WithUnlabelled:
         rng = np.random.default_rng(0)
-        labelled = Sampler(5, lambda i: _sweep(frames[i], None, config), config, rng, CPU, 2)
-        return WithUnlabelled(labelled, 5, read, config, done, CPU, ALONE.share)
+        labelled = Sampler(5, lambda i: _item(frames[i], None, feed), feed, 2, 2, rng, CPU)
+        return WithUnlabelled(labelled, 5, read, feed, 2, 7, done, CPU, ALONE.share)
 
     whole = source(0)
     batches = [whole.next() for _ in range(5)]
@@ -284,7 +286,7 @@ def test_every_frame_is_looked_at_once_before_any_is_again() -> None:
     assert sorted(seen[:5]) == sorted(seen[5:]) == list(range(5))
     assert all(batch.other is not None for batch in batches)
     later = source(3).next()
-    assert torch.equal(later.other[0].features, batches[3].other[0].features)  # type: ignore[index]
+    assert torch.equal(later.other[0], batches[3].other[0])  # type: ignore[index]
 
 
 def test_the_teacher_stands_in_the_checkpoint(tmp_path: Path) -> None:

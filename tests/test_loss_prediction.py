@@ -11,19 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lidal3d.errors import UsageError
-from lidal3d.learn.batch import VOXEL_FEATURES, Sweep, network_input
+from lidal3d.learn.architecture import Architecture
+from lidal3d.learn.batch import VOXEL_FEATURES, network_input
 from lidal3d.learn.beside import JointNetwork
-from lidal3d.learn.loss_prediction.head import ask_losses, build_head
+from lidal3d.learn.feed import Feed
+from lidal3d.learn.images.pictures import PICTURE_FEATURES, Pictures
+from lidal3d.learn.loss_prediction.ask import Asked, ask
+from lidal3d.learn.loss_prediction.head import build_head
 from lidal3d.learn.loss_prediction.held_out import hold_out
 from lidal3d.learn.loss_prediction.part import LossPart
-from lidal3d.learn.loss_prediction.pooling import BatchUnits, batch_units, pooled, unit_losses
+from lidal3d.learn.loss_prediction.pooling import BatchUnits, FrameUnits, batch_units, pooled, unit_losses
 from lidal3d.learn.loss_prediction.quality import quality_of, ranking_accuracy, spearman
 from lidal3d.learn.loss_prediction.ranking import disjoint_pairs, pair_losses, pairs_across
 from lidal3d.learn.loss_prediction.taps import Tap, tappable, tapping
-from lidal3d.learn.minkunet import Architecture
 from lidal3d.learn.networks import NETWORKS, build
 from lidal3d.learn.sampler import Batch
 from lidal3d.learn.sparse import Level
+from lidal3d.learn.sweeps import Sweeps
 from lidal3d.learn.voxels import unpack
 from lidal3d.scene.labels import IGNORE
 from lidal3d.settings.learning_loss import LearningLossConfig
@@ -122,17 +126,17 @@ def units_of(seed: int, element: torch.Tensor, sizes: tuple[int, ...] = (160, 90
     label = rng.choice([0, 1, 2, IGNORE], len(sweep)).astype(np.int64)
     return BatchUnits(
         element, torch.from_numpy(unit), torch.from_numpy(label), torch.ones(len(sweep)),
-        np.arange(len(sizes)) if whole else np.repeat(np.arange(len(sizes)), 3), whole,
+        np.arange(len(sizes)) if whole else np.repeat(np.arange(len(sizes)), 3),
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["minkunet", "spvcnn"])
 def test_a_tap_stands_for_every_finest_voxel_with_the_cell_around_it(name: str) -> None:
     features, level, _ = input_of(0)
     network = build(Architecture(3, VOXEL_FEATURES, 0.125, 1, name)).eval()
     with tapping(network) as caught, torch.no_grad():
         network(features, level)
-    taps = [network.tap(output, level) for output in caught]
+    taps = [network.tap(output, (features, level)) for output in caught]
     assert tuple(tap.values.shape[1] for tap in taps) == network.tap_channels()
     cells, batch = unpack(level.keys)
     for tap, halvings in zip(taps, (4, 3, 2, 1, 0), strict=True):
@@ -165,7 +169,7 @@ def test_pooling_is_a_mean_over_points_or_over_a_frame_s_voxels(seed: int, whole
     batch = unpack(level.keys)[1]
     row = torch.from_numpy(rng.integers(0, 20, len(level))) + 20 * batch
     tap = Tap(torch.randn(40, 5, dtype=torch.float32), row, torch.arange(40) // 20)
-    found = pooled(tap, units)
+    found = pooled(tap, units, whole)
     for u in range(len(units)):
         rows = torch.arange(40) // 20 == u if whole else row[point_voxel[units.unit == u]]
         torch.testing.assert_close(found[u], tap.values[rows].mean(0))
@@ -174,8 +178,8 @@ def test_pooling_is_a_mean_over_points_or_over_a_frame_s_voxels(seed: int, whole
 def test_only_some_frames_of_a_batch_can_be_units() -> None:
     tap = Tap(torch.arange(6.0)[:, None], torch.arange(6), torch.tensor([0, 0, 1, 1, 2, 2]))
     none = torch.empty(0, dtype=torch.int64)
-    units = BatchUnits(none, none, none, torch.empty(0), np.array([2, 1]), whole=True)
-    assert pooled(tap, units).squeeze(1).tolist() == [4.5, 2.5]
+    units = BatchUnits(none, none, none, torch.empty(0), np.array([2, 1]))
+    assert pooled(tap, units, whole=True).squeeze(1).tolist() == [4.5, 2.5]
 
 
 def test_the_loss_of_a_unit_is_the_mean_over_its_labelled_points() -> None:
@@ -192,26 +196,34 @@ def test_the_loss_of_a_unit_is_the_mean_over_its_labelled_points() -> None:
 # --- the head and its gradients ------------------------------------------------------------------------------------
 
 
-def joint(name: str = "minkunet", detach_after: float = 1.0) -> tuple[JointNetwork, LossPart]:
-    network = build(Architecture(3, VOXEL_FEATURES, 0.125, 1, name), seed=1)
+def joint(name: str = "minkunet", detach_after: float = 1.0, whole: bool = False) -> tuple[JointNetwork, LossPart]:
+    inputs = PICTURE_FEATURES if name == "unet2d" else VOXEL_FEATURES
+    network = build(Architecture(3, inputs, 0.125, 1, name), seed=1)
     head = build_head(network.tap_channels(), 16, seed=2)
-    part = LossPart(head, LearningLossConfig(weight=1, detach_after=detach_after), steps=10, seed=0)
+    part = LossPart(head, LearningLossConfig(weight=1, detach_after=detach_after), steps=10, seed=0, whole=whole)
     return JointNetwork(network, [part]).train(), part
 
 
-def batch_of(seed: int, whole: bool = False, none: bool = False) -> Batch:
+def batch_of(seed: int, name: str = "minkunet", whole: bool = False, none: bool = False) -> Batch:
+    """Three sweeps or pictures, a third of their points without a label."""
     rng = np.random.default_rng(seed)
-    sizes = (160, 90, 70)
-    views = [torch.from_numpy(rng.uniform((-4, -4, -1, 0), (4, 4, 1, 1), (n, 4)).astype(np.float32)) for n in sizes]
-    data = network_input(views, 0.5)
-    sweeps = []
-    for view in views:
-        unit = np.zeros(len(view), np.int32) if whole else rng.integers(0, 3, len(view)).astype(np.int32)
-        label = np.full(len(view), IGNORE) if none else rng.choice([0, 1, 2, IGNORE], len(view))
-        sweeps.append(Sweep(view.numpy(), label.astype(np.uint8), units=unit))
-    units = batch_units(sweeps, data.voxels.point_voxel, whole)
-    labels = torch.zeros(len(data.voxels), dtype=torch.int64)
-    return Batch(data, Level(data.voxels.keys), labels, torch.ones(len(labels)), {}, units)
+    feed: Feed = Pictures() if name == "unet2d" else Sweeps(0.5)
+    items = []
+    for count in (160, 90, 70):
+        if name == "unet2d":
+            points, count = pixels(rng, 20, 24), 480
+        else:
+            points = rng.uniform((-4, -4, -1, 0), (4, 4, 1, 1), (count, 4)).astype(np.float32)
+        unit = np.zeros(count, np.int32) if whole else rng.integers(0, 3, count).astype(np.int32)
+        label = np.full(count, IGNORE) if none else rng.choice([0, 1, 2, IGNORE], count)
+        items.append(feed.item(points, label.astype(np.uint8), None, unit))
+    fed = feed.batch(items, [feed.draw(rng) for _ in items], 3, torch.device("cpu"))
+    return Batch(fed.inputs, fed.targets, fed.weights, {}, units=fed.units)
+
+
+def pixels(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    row, column = np.mgrid[:height, :width]
+    return np.column_stack([column.ravel(), row.ravel(), rng.random((height * width, 3))]).astype(np.float32)
 
 
 def ranking_gradients(model: JointNetwork, part: LossPart, batch: Batch, number: int) -> tuple[list, list]:
@@ -228,30 +240,50 @@ def ranking_gradients(model: JointNetwork, part: LossPart, batch: Batch, number:
 def test_after_the_detach_nothing_of_the_ranking_reaches_the_network(
     name: str, whole: bool, number: int, reaches: bool
 ) -> None:
-    model, part = joint(name, detach_after=0.6)
-    network, head = ranking_gradients(model, part, batch_of(5, whole), number)
+    model, part = joint(name, 0.6, whole)
+    network, head = ranking_gradients(model, part, batch_of(5, name, whole), number)
     assert any(grad is not None and bool(grad.any()) for grad in network) == reaches
     assert all(grad is not None and torch.isfinite(grad).all() for grad in head)
     assert any(bool(grad.any()) for grad in head)
 
 
-def test_a_network_with_a_head_gives_the_logits_of_the_one_without() -> None:
-    model, part = joint()
-    batch = batch_of(6)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_with_a_head_gives_the_logits_of_the_one_without(name: str) -> None:
+    model, _ = joint(name)
+    batch = batch_of(6, name)
     with torch.no_grad():
         logits, predicted = model.eval()(batch, 1)
-        alone = model.network(batch.data.features, batch.level)[0]
-        asked, losses = ask_losses(model.network, part.head, batch.data.features, batch.level, batch.units)
+        alone = model.network(*batch.inputs)[0]
     assert torch.equal(logits, alone)
-    assert torch.equal(logits, asked)
-    assert torch.equal(predicted, losses)
     assert predicted.shape == (9,)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_asked_of_a_frame_a_head_says_what_it_says_in_training_of_the_same_view(name: str) -> None:
+    rng = np.random.default_rng(3)
+    model, part = joint(name)
+    pictures = name == "unet2d"
+    feed: Feed = Pictures("none") if pictures else Sweeps(0.5, "none")
+    points = pixels(rng, 21, 30) if pictures else rng.uniform((-4, -4, -1, 0), (4, 4, 1, 1), (300, 4))
+    points = points.astype(np.float32)
+    unit = rng.integers(0, 4, len(points)).astype(np.int32)
+    label = rng.choice([0, 1, IGNORE], len(points)).astype(np.uint8)
+    item = feed.item(points, label, None, unit)
+    fed = feed.batch([item], [feed.draw(rng)], 3, torch.device("cpu"))
+    batch = Batch(fed.inputs, fed.targets, fed.weights, {}, units=fed.units)
+    with torch.no_grad():
+        logits, predicted = model.eval()(batch, 1)
+    said, true = ask(model.network, part.head, feed, Asked(points, FrameUnits(unit, label)), whole=False)
+    # A picture in training goes through 8 bits.
+    tolerance = 5e-3 if pictures else 1e-5
+    np.testing.assert_allclose(said, predicted.numpy(), atol=tolerance)
+    np.testing.assert_allclose(true, unit_losses(logits, fed.units).numpy(), atol=tolerance)
 
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_batch_without_labelled_units_costs_nothing_and_leaves_no_nan(whole: bool) -> None:
-    model, part = joint()
-    batch = batch_of(7, whole, none=True)
+    model, part = joint(whole=whole)
+    batch = batch_of(7, whole=whole, none=True)
     logits, predicted = model(batch, 1)
     term = part.term(predicted, logits, batch, 1)
     assert predicted.shape == (0,)
@@ -263,29 +295,41 @@ def test_a_batch_without_labelled_units_costs_nothing_and_leaves_no_nan(whole: b
 @pytest.mark.parametrize("whole", [False, True])
 def test_units_of_a_batch_are_those_with_a_label_and_have_all_their_points(whole: bool) -> None:
     rng = np.random.default_rng(0)
-    sweeps, element = [], torch.arange(150)
+    frames, element = [], torch.arange(150)
     for _ in range(3):
         unit = np.zeros(50, np.int32) if whole else rng.integers(-1, 6, 50).astype(np.int32)
         label = np.where(rng.random(50) < 0.08, rng.integers(0, 3, 50), IGNORE).astype(np.uint8)
-        weight = rng.choice([0, 0.5, 1], 50).astype(np.float32)
-        sweeps.append(Sweep(np.zeros((50, 4), np.float32), label, weight, units=unit))
-    units = batch_units(sweeps, element, whole)
-    assert units is not None
+        frames.append(FrameUnits(unit, label, rng.choice([0, 0.5, 1], 50).astype(np.float32)))
+    units = batch_units(frames, element)
     wanted = [
-        (i, u, np.flatnonzero(s.units == u) + 50 * i)
-        for i, s in enumerate(sweeps)
+        (i, np.flatnonzero(f.unit == u) + 50 * i)
+        for i, f in enumerate(frames)
         for u in range(6)
-        if ((s.units == u) & (s.labels != IGNORE) & (s.weights > 0)).any()
+        if ((f.unit == u) & (f.label != IGNORE) & (f.weight > 0)).any()
     ]
     assert len(units) == len(wanted) > 0
-    for number, (i, _, points) in enumerate(wanted):
+    for number, (i, points) in enumerate(wanted):
         assert units.frame[number] == i
         assert units.element[units.unit == number].tolist() == points.tolist()
+    assert (np.concatenate([f.weight for f in frames])[units.element][units.label != IGNORE] > 0).all()
 
 
-def test_sweeps_that_are_not_cut_into_units_have_none() -> None:
-    sweep = Sweep(np.zeros((5, 4), np.float32), np.zeros(5, np.uint8))
-    assert batch_units([sweep], torch.arange(5)) is None
+@pytest.mark.parametrize("size", [(16, 32), (21, 45)])
+def test_a_cell_of_a_picture_stands_for_the_pixels_in_it(size: tuple[int, int]) -> None:
+    network = build(Architecture(3, 4, 0.125, 1, "unet2d")).eval()
+    pictures = torch.rand(2, 4, *size)
+    with tapping(network) as caught, torch.no_grad():
+        network(pictures)
+    taps = [network.tap(output, (pictures,)) for output in caught]
+    assert tuple(tap.values.shape[1] for tap in taps) == network.tap_channels()
+    for tap, output, edge in zip(taps, caught, (16, 8, 4, 2, 1), strict=True):
+        rows = tap.row.view(2, *size)
+        for b, r, c in ((0, 0, 0), (1, size[0] - 1, size[1] - 1), (0, 7, 19)):
+            assert torch.equal(tap.values[rows[b, r, c]], output[b, :, r // edge, c // edge])
+            assert int(tap.owner[rows[b, r, c]]) == b
+        margin = set(range(len(tap.values))) - set(tap.row.tolist())
+        assert all(int(tap.owner[cell]) == -1 for cell in margin)
+        assert bool(margin) == (edge < 16 and size == (21, 45))
 
 
 def test_a_network_without_taps_is_refused() -> None:

@@ -46,6 +46,11 @@ def test_shipped_experiments_are_sound(path):
         ({"strategies": {"a/b": {"strategy": "random"}}}, "'a/b' is no name for a row"),
         ({"strategies": {"lidal": {"config": {"select": {"budge": "1%"}}}}}, "did you mean 'select.budget'"),
         ({"start": "hot"}, "start"),
+        ({"sampling": "points", "config": {"train": {"context_m": 0.5}}}, "train.context_m 0.5 (in config)"),
+        (
+            {"sampling": "points", "strategies": {"random": {"config": {"train": {"context_m": 2.0}}}}},
+            "sampling: points has no meaning with train.context_m 2.0 (in strategies.random); leave one of them out",
+        ),
     ],
 )
 def test_mistakes_are_named_in_one_line(change, words):
@@ -53,6 +58,13 @@ def test_mistakes_are_named_in_one_line(change, words):
         parse_experiment({**SOUND, **change}, "file.yaml")
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_sampling_is_left_to_what_fills_a_step():
+    filled = {**SOUND, "config": {"train": {"context_m": 0.5}}}
+    assert parse_experiment(filled, "").sampling is None
+    assert parse_experiment({**filled, "sampling": "frames"}, "").sampling == "frames"
+    assert parse_experiment({**SOUND, "sampling": "points"}, "").sampling == "points"
 
 
 def test_short_forms_of_strategies():

@@ -163,8 +163,11 @@ def test_frames_are_trained_on_as_often_as_their_labelled_points_ask_for(scene):
     world = World((scene,), (), MAP)
     labels = LedgerLabels(records, GroundTruth(), CELLS)
     train = Config().train.model_copy(update={"steps": 500, "batch": 2})
-    drawn = Counter(frame.index for frame in training_frames(labels, world, train, "points"))
+    drawn = Counter(frame.index for frame in training_frames(labels, world, train, None))
     total = sum(r.points for r in records)
     for r in records:
         assert drawn[r.frame] == max(1, round(1000 * r.points / total))
+    assert drawn == Counter(frame.index for frame in training_frames(labels, world, train, "points"))
     assert [frame.index for frame in training_frames(labels, world, train, "frames")] == [0, 1, 4]
+    filled = train.model_copy(update={"context_m": 0.5})
+    assert [frame.index for frame in training_frames(labels, world, filled, None)] == [0, 1, 4]

@@ -90,7 +90,7 @@ def test_a_wall_hides_what_is_behind_it():
     assert seen[: len(wall)].all()
     assert not seen[len(wall) :].any()
     assert np.allclose(depth[: len(wall)], 10)
-    beside = [*behind, 0, 8, 0]
+    beside = behind + np.array([0, 8, 0])
     assert visible_pixels(image, np.concatenate([wall, beside]))[2][len(wall) :].mean() > 0.5
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from lidal3d.learn.architecture import Architecture
 from lidal3d.learn.batch import VOXEL_FEATURES, network_input
-from lidal3d.learn.minkunet import Architecture
 from lidal3d.learn.networks import build
 from lidal3d.learn.sparse import Level
 from lidal3d.learn.teacher import Teacher, consistency_sums
@@ -57,8 +57,8 @@ def test_it_is_asked_in_evaluation_mode_without_gradient_and_left_as_it_is() -> 
     network = build(Architecture(3, VOXEL_FEATURES, 0.125, 1, "spvcnn")).train()
     teacher = Teacher(network, 0.9)
     before = {name: tensor.clone() for name, tensor in teacher.network.state_dict().items()}
-    features, level = sweep_input()
-    first, second = teacher.logits(features, level), teacher.logits(features, level)
+    inputs = sweep_input()
+    first, second = teacher.logits(inputs), teacher.logits(inputs)
     assert torch.equal(first, second)
     assert not first.requires_grad
     assert network.training

@@ -15,9 +15,9 @@ from scipy.optimize import linear_sum_assignment
 from lidal3d.config import Config, UnitsConfig
 from lidal3d.errors import DataError
 from lidal3d.units.kmeans import BalancedKMeans, size_bounds
-from lidal3d.units.make import PARTITIONS, make_partition
+from lidal3d.units.make import OF_PICTURES, PARTITIONS, make_partition
 
-KINDS = sorted(PARTITIONS)
+KINDS = sorted(PARTITIONS.keys() - set(OF_PICTURES))
 ORDER_FREE = ["frame", "grid", "supervoxels"]
 
 

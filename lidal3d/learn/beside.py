@@ -78,11 +78,11 @@ class JointNetwork(nn.Module):
         """Logits, and what each part's loss is made of."""
         taps: list[Tap] = []
         if not self._reads_taps:
-            logits = self.network(batch.data.features, batch.level)[0]
+            logits = self.network(*batch.inputs)[0]
         else:
             tapped = tappable(self.network)
             with tapping(tapped) as caught:
-                logits = self.network(batch.data.features, batch.level)[0]
-            taps = [tapped.tap(output, batch.level) for output in caught]
+                logits = self.network(*batch.inputs)[0]
+            taps = [tapped.tap(output, batch.inputs) for output in caught]
         outputs = [part(self.network, batch, logits, taps if part.reads_taps else (), number) for part in self.parts]
         return (logits, *outputs)

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from lidal3d.errors import DataError, UsageError
 from lidal3d.files import replacing
+from lidal3d.learn.architecture import Architecture, Network
 from lidal3d.learn.loss_prediction.trained import TrainedHead
-from lidal3d.learn.minkunet import Architecture, Trunk
 from lidal3d.learn.networks import build
 
 MODEL_FILE = "model.safetensors"
@@ -38,13 +38,13 @@ class Model:
         network: the weights.
         classes: C class names, in the order of the outputs.
         label_map: name of the label map that the classes come from ("semantickitti").
-        voxel_m: edge of a voxel, metres.
+        voxel_m: edge of a voxel, metres; nothing where it reads pictures.
         augmentation: name of the augmentation it was trained with, and which its views are drawn from.
         settings: the training's settings, for the record.
         loss_head: what predicts the losses of units, where one was trained.
     """
 
-    network: Trunk
+    network: Network
     classes: tuple[str, ...]
     label_map: str
     voxel_m: float
@@ -56,7 +56,9 @@ class Model:
     def name(self) -> str:
         """For people: kind of network and its size."""
         parameters = sum(p.numel() for p in self.network.parameters())
-        return f"{self.network.architecture.name} {parameters / 1e6:.2f}M voxel {self.voxel_m:g} m"
+        architecture = self.network.architecture
+        voxel = "" if architecture.of_pictures else f" voxel {self.voxel_m:g} m"
+        return f"{architecture.name} {parameters / 1e6:.2f}M{voxel}"
 
     def save(self, folder: Path | str) -> Path:
         """Write `model.safetensors` into `folder`, whole or not at all; returns its path."""

@@ -15,8 +15,6 @@ from lidal3d.settings.tod import TodConfig
 from lidal3d.units import make_partition
 from lidal3d.units.base import Partition
 
-WHOLE_FRAMES = ("frame", "image")
-
 
 @dataclass(frozen=True)
 class Beside:
@@ -35,11 +33,6 @@ class Beside:
     units: dict[str, Any] | None = None
     consistency: TodConfig | None = None
     unlabelled: Sequence[Frame] = ()
-
-    @property
-    def whole(self) -> bool:
-        """Whether the units are whole frames."""
-        return self.partition is not None and self.partition.kind in WHOLE_FRAMES
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, for the record; empty where nothing is learnt beside the labels."""

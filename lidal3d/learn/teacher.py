@@ -11,6 +11,7 @@ of batch normalisation are averaged like weights, since the teacher is asked in 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,13 +42,13 @@ class Teacher:
                 mean.copy_(followed[name])
 
     @torch.no_grad()
-    def logits(self, features: Tensor, where: object) -> Tensor:
-        """(V, C), without gradient and in evaluation mode."""
-        logits: Tensor = self.network(features, where)[0]
+    def logits(self, inputs: tuple[Any, ...]) -> Tensor:
+        """(E, C) for the arguments of a network's call, without gradient and in evaluation mode."""
+        logits: Tensor = self.network(*inputs)[0]
         return logits
 
 
 def consistency_sums(logits: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ (f − f̃)² / C over voxels of two (V, C), and V: what processes and batches add up before they divide."""
+    """Σ (f − f̃)² / C of two (E, C), and E: what processes and batches add up before they divide."""
     squares = functional.mse_loss(logits.float(), wanted.detach().float(), reduction="sum")
     return squares / max(logits.shape[1], 1), torch.tensor(float(len(logits)), device=logits.device)

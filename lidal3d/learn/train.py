@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training the built-in networks on labelled sweeps: weighted cross-entropy, AdamW, a rise and a cosine schedule."""
+"""Training the built-in networks on labelled frames: weighted cross-entropy, AdamW, a rise and a cosine schedule."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from torch import Tensor, nn
 from lidal3d.config import Config, TrainConfig
 from lidal3d.errors import DataError
 from lidal3d.files import fingerprint
+from lidal3d.learn.architecture import Architecture, Network
 from lidal3d.learn.backends import using_backend
-from lidal3d.learn.batch import VOXEL_FEATURES, Sweep
 from lidal3d.learn.beside import JointNetwork, Part, Term
 from lidal3d.learn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lidal3d.learn.consistency import ConsistencyPart, WithUnlabelled
 from lidal3d.learn.engine import Engine, engine
+from lidal3d.learn.feed import Feed, Item
+from lidal3d.learn.feeds import architecture_for, refuse_other_columns, training_feed
 from lidal3d.learn.log import StepLog
 from lidal3d.learn.loss import LEAST_WEIGHT, clip_gradients, rate, weighted_sums
 from lidal3d.learn.loss_prediction.training import Cut, HeadTraining
-from lidal3d.learn.minkunet import Architecture, Trunk
 from lidal3d.learn.model import Model
 from lidal3d.learn.networks import build
 from lidal3d.learn.options import NOTHING_BESIDE, Beside
@@ -42,7 +43,7 @@ LabelSource = Callable[[Frame], tuple[npt.NDArray[np.uint8], npt.NDArray[np.floa
 GRADIENT_LIMIT = 10.0
 # A class seen in a handful of points must not drown the rest.
 CLASS_WEIGHT_LIMIT = 10.0
-SWEEPS_KEPT = 512
+FRAMES_KEPT = 512
 
 
 def train(
@@ -59,12 +60,12 @@ def train(
 ) -> Model:
     """Train a built-in network; the same frames and settings give the same weights on any number of threads.
 
-    Several processes share the sweeps of each batch and take the step that one would take, up to rounding.
+    Several processes share the frames of each batch and take the step that one would take, up to rounding.
 
     Args:
         frames: what to learn from; each step draws `config.batch` of them, shuffled anew every time round.
         label_map: names the classes.
-        config: architecture, voxel size, steps, seed.
+        config: architecture, voxel size, steps, seed; pictures have an architecture of their own.
         labels: gives a frame's train ids (N,) uint8, 255 for none, and weights (N,) or None; a frame's own labels
             when left out. Masks and pseudo-labels come in here.
         initial: a model to start from, instead of random weights.
@@ -77,69 +78,68 @@ def train(
         beside: what is learnt beside the labels: a loss head, which the model then has, consistency with a teacher.
 
     Raises:
-        UsageError: a batch has fewer sweeps than there are processes, or no two whole frames to compare for a loss
-            head, or Fabric does not know the device.
-        DataError: no frame has a labelled point within `config.max_range_m`, a sweep is damaged, or the checkpoint
-            in `folder` is damaged or another training's.
+        UsageError: a batch has fewer frames than there are processes, or a single one where a loss head is to compare
+            whole frames, the architecture does not fit the frames, or Fabric does not know the device.
+        DataError: no frame has a label of use (a point within `config.max_range_m`), there are sweeps and pictures
+            among them, one is damaged, or the checkpoint in `folder` is damaged or another training's.
         MissingDependency: `config.backend` is not installed.
     """
     config = config or Config().train
     refuse_small_batch(config.batch, processes)
     rng = np.random.default_rng(config.seed)
-    network = build(architecture_for(label_map, config), config.seed)
+    architecture = architecture_for(label_map, config, frames)
+    feed = training_feed(architecture, config)
+    network = build(architecture, config.seed)
     if initial is not None:
         network.load_state_dict(initial.network.state_dict())
-    head = HeadTraining.of(beside, frames, config, network, initial)
+    head = HeadTraining.of(beside, frames, config, network, feed, initial)
     frames = frames if head is None else head.trained_on(frames)
     cut = None if head is None else head.cut
-    read = lru_cache(maxsize=SWEEPS_KEPT)(lambda index: _sweep(frames[index], labels, config, cut))
+    read = lru_cache(maxsize=FRAMES_KEPT)(lambda index: _item(frames[index], labels, feed, cut))
     classes = len(label_map.classes)
     weights = _class_weights(len(frames), read, classes, config.class_balance, rng)
     training = _fingerprint(frames, label_map, config, network, weights, beside)
     with engine(device, config.precision, processes) as run, using_backend(config.backend), own_threads():
-        sampler = Sampler(
-            len(frames), read, config, rng, run.device, classes, processes.share, run.agree, beside.whole
-        )  # fmt: skip
-        network.to(run.device)
-        parts: list[Part] = [] if head is None else [head.part]
-        if beside.consistency is not None:
-            parts.append(ConsistencyPart(network, beside.consistency.weight, beside.consistency.alpha))
-        trainer = Trainer(run, network, weights, config, parts)
-        others = _unlabelled(beside, config, run)
-        _optimise(trainer, sampler, config, progress, None if folder is None else Path(folder), training, others)
-        judged_on = config.model_copy(update={"context_m": 0.0})  # whole, as sweeps are scored
-        trained = (
-            None if head is None else head.judged(network, lambda frame: _sweep(frame, labels, judged_on, head.kept))
-        )
+        sampler = Sampler(len(frames), read, feed, config.batch, classes, rng, run.device, processes.share, run.agree)
+        parts = [] if head is None else [head.part]
+        trainer = Trainer(run, network, weights, config, [*parts, *_teachers(beside, network.to(run.device))])
+        source = _with_others(beside, architecture, config, run)
+        _optimise(trainer, sampler, config, progress, None if folder is None else Path(folder), training, source)
+        trained = None if head is None else head.judged(network, lambda frame: _read(frame, labels, head.feed))
     network.eval()
-    settings = {**config.model_dump(), **beside.to_dict()}
-    augmentation = config.augmentation
-    return Model(network.cpu(), label_map.classes, label_map.name, config.voxel_m, augmentation, settings, trained)
+    told = {**config.model_dump(), **beside.to_dict()}
+    return Model(
+        network.cpu(), label_map.classes, label_map.name, config.voxel_m, config.augmentation, told, trained
+    )  # fmt: skip
 
 
-def _unlabelled(beside: Beside, config: TrainConfig, run: Engine) -> Callable[[Sampler, int], BatchSource]:
-    """What a sampler becomes where unlabelled sweeps are looked at beside its batches."""
+def _teachers(beside: Beside, network: Network) -> list[Part]:
+    """The mean teacher, where one is asked for; it starts from the network as it is."""
+    settings = beside.consistency
+    return [] if settings is None else [ConsistencyPart(network, settings.weight, settings.alpha)]
+
+
+def _with_others(
+    beside: Beside, architecture: Architecture, config: TrainConfig, run: Engine
+) -> Callable[[Sampler, int], BatchSource]:
+    """What a sampler becomes after some steps where other frames are looked at beside its batches."""
     frames = beside.unlabelled
     if beside.consistency is None or not frames:
         return lambda sampler, done: sampler
-
-    def read(index: int) -> Sweep:
-        return _sweep(frames[index], no_labels, config.model_copy(update={"context_m": 0.0}))
-
-    share, agree = run.processes.share, run.agree
-    return lambda sampler, done: WithUnlabelled(sampler, len(frames), read, config, done, run.device, share, agree)
-
-
-def architecture_for(label_map: LabelMap, config: TrainConfig) -> Architecture:
-    """The network that these settings train for these classes."""
-    return Architecture(len(label_map.classes), VOXEL_FEATURES, config.width, config.blocks, config.architecture)
+    # There are no labels to cut them to.
+    feed = training_feed(architecture, config.model_copy(update={"context_m": 0.0}))
+    share, agree, device = run.processes.share, run.agree, run.device
+    return lambda sampler, done: WithUnlabelled(
+        sampler, len(frames), lambda index: _item(frames[index], no_labels, feed), feed, config.batch, config.seed, done,
+        device, share, agree,
+    )  # fmt: skip
 
 
 def _fingerprint(
     frames: Sequence[Frame],
     label_map: LabelMap,
     config: TrainConfig,
-    network: Trunk,
+    network: Network,
     class_weights: Tensor,
     beside: Beside,
 ) -> str:
@@ -163,7 +163,7 @@ def own_labels(frame: Frame) -> tuple[npt.NDArray[np.uint8], None]:
 
 
 def no_labels(frame: Frame) -> tuple[npt.NDArray[np.uint8], None]:
-    """255 for every point of a frame, however many it has."""
+    """255 for every point or pixel of a frame, whatever is labelled."""
     return np.full(len(frame.points()), IGNORE, np.uint8), None
 
 
@@ -171,7 +171,21 @@ def _label_file(frame: Frame) -> str:
     return str(frame.scene.source.labels_path(frame.index) or "its label file")
 
 
-def _sweep(frame: Frame, labels: LabelSource | None, config: TrainConfig, cut: Cut | None = None) -> Sweep:
+def _item(frame: Frame, labels: LabelSource | None, feed: Feed, cut: Cut | None = None) -> Item:
+    points, train_ids, weights = _read(frame, labels, feed)
+    try:
+        if cut is None:
+            return feed.item(points, train_ids, weights)
+        train_ids, units = cut(frame, points, train_ids)
+        return feed.item(points, train_ids, weights, units)
+    except DataError as error:
+        raise DataError(f"{frame.scene.source.points_path(frame.index)}: {error}") from None
+
+
+def _read(
+    frame: Frame, labels: LabelSource | None, feed: Feed
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]:
+    """A frame's points, labels and weights. Raises DataError where they don't fit each other or the feed."""
     points = frame.points()
     path = frame.scene.source.points_path(frame.index)
     bad = int((~np.isfinite(points)).any(axis=1).sum())
@@ -184,21 +198,23 @@ def _sweep(frame: Frame, labels: LabelSource | None, config: TrainConfig, cut: C
             raise DataError(
                 f"{source}: {len(array)} {what}, but {path} has {len(points)} points; one a point is needed"
             )
-    sweep = Sweep(points, train_ids, weights)
-    sweep = (sweep if cut is None else cut(frame, sweep)).within(config.max_range_m)
-    return sweep.around_labels(config.context_m) if config.context_m else sweep
+    try:
+        refuse_other_columns(points, feed)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return points, train_ids, weights
 
 
 def _class_weights(
-    frames: int, read: Callable[[int], Sweep], classes: int, balance: float, rng: np.random.Generator
+    frames: int, read: Callable[[int], Item], classes: int, balance: float, rng: np.random.Generator
 ) -> Tensor:
-    """Weights (C,) frequency^−balance of mean 1 over labelled points, from up to SWEEPS_KEPT sweeps."""
+    """Weights (C,) frequency^−balance of mean 1 over labelled points or pixels, from up to FRAMES_KEPT frames."""
     counts = np.zeros(classes)
-    for index in rng.permutation(frames)[:SWEEPS_KEPT] if balance else ():
-        sweep = read(int(index))
-        used = sweep.labels != IGNORE
-        weights = None if sweep.weights is None else sweep.weights[used]
-        counts += np.bincount(sweep.labels[used], weights, minlength=classes)
+    for index in rng.permutation(frames)[:FRAMES_KEPT] if balance else ():
+        item = read(int(index))
+        used = item.labels != IGNORE
+        weights = None if item.weights is None else item.weights[used]
+        counts += np.bincount(item.labels[used], weights, minlength=classes)
     if not counts.any():
         return torch.ones(classes)
     share = counts / counts.sum()
@@ -220,7 +236,7 @@ class Trainer:
     """
 
     def __init__(
-        self, run: Engine, network: Trunk, class_weights: Tensor, config: TrainConfig, parts: Sequence[Part] = ()
+        self, run: Engine, network: Network, class_weights: Tensor, config: TrainConfig, parts: Sequence[Part] = ()
     ) -> None:
         self.run, self.network, self._seed = run, network.to(run.device).train(), config.seed
         self.parts = tuple(part.to(run.device).train() for part in parts)
@@ -269,7 +285,7 @@ class Trainer:
         if self.parts:
             logits, *outputs = self._forward(batch, number)
         else:
-            logits, outputs = self._forward(batch.data.features, batch.level)[0], []
+            logits, outputs = self._forward(*batch.inputs)[0], []
         labelled = weighted_sums(logits.float(), batch.targets, batch.weights, self._class_weights)
         with self.run.fabric.autocast():
             beside = [

@@ -37,7 +37,7 @@ from lidal3d.rounds.record import Record, by_people
 from lidal3d.rounds.seeds import derived_seed
 from lidal3d.rounds.source import mixed_frames, with_source
 from lidal3d.rounds.stages import Staged, train_in_stages
-from lidal3d.rounds.training import evaluate_model, one_torch_thread, train_model, training_frames
+from lidal3d.rounds.training import evaluate_model, train_model, training_frames
 from lidal3d.rounds.world import World, open_world
 from lidal3d.select.selection import UnitKey
 from lidal3d.strategies import strategy_named
@@ -50,7 +50,10 @@ Tick = Callable[[], None]
 
 def run_link(link: Link, tick: Tick) -> None:
     """Do what is still missing of a link; `tick` is called after each training."""
-    with one_torch_thread():
+    from lidal3d.learn.threads import one_thread
+
+    # Sums depend on how many threads share them: with one, the bytes are the same for any number of workers.
+    with one_thread():
         world = open_world(link.experiment.world, link.out)
         if link.what == "initial":
             _run_initial(link, world, tick)
@@ -124,6 +127,31 @@ def _run_row(link: Link, world: World, tick: Tick) -> None:
             _train_round(link, world, known, config, number, before, folder)
             evaluate_model(link, folder, world)
         tick()
+
+
+def train_again(link: Link, number: int, config: Config, folder: Path) -> dict[str, object]:
+    """Train on what was known in a round of a finished experiment once more, with other settings; what was measured.
+
+    Args:
+        link: the row, or "full" for all labels.
+        number: the round; of "full" it tells nothing.
+        config: the settings of this training.
+        folder: where model and evaluation go; what lies there is kept.
+    """
+    from lidal3d.learn.threads import one_thread
+    from lidal3d.learn.train import own_labels
+
+    with one_thread():
+        world = open_world(link.experiment.world, link.out)
+        if link.what == "full":
+            train_model(link, folder, world, config.train, own_labels, world.labelled_train_frames(), 0, None)
+        else:
+            ledger = Ledger.open(link.folder / "ledger.jsonl", world.train)
+            known = [record for record in ledger.records if record.round <= number]
+            assumed = assumed_in(round_folder(link.out, link.seed, link.what, number) / "queue") if number else {}
+            _train_on(link, world, _labels(link, known, config, assumed), config, number, None, folder)
+        evaluate_model(link, folder, world)
+    return dict(json.loads((folder / EVALUATION_FILE).read_text(encoding="utf-8")))
 
 
 def _train_round(

@@ -147,8 +147,10 @@ class ExperimentConfig(Settings):
     initial: InitialSettings = InitialSettings()
     rounds: int = Field(4, ge=1, description="how often strategies choose; the budget a round is select.budget")
     start: Literal["fresh", "warm"] = Field("fresh", description="fresh weights each round, or the last round's")
-    sampling: Literal["points", "frames"] = Field(
-        "points", description="how often a frame is trained on: as its labelled points, or all alike (LiDAL)"
+    sampling: Literal["points", "frames"] | None = Field(
+        None,
+        description="how often a frame is trained on: as its labelled points, or all alike (LiDAL); None: by points, or "
+        "alike where train.context_m fills each step with labels",
     )
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each has its own initial set and model")
     training: TrainingSettings = TrainingSettings()
@@ -180,12 +182,26 @@ class ExperimentConfig(Settings):
             raise ValueError(f"{len(self.seeds)} seeds, {len(set(self.seeds))} of them different; name each once")
         if self.initial.kind == "none" and self.world.source is None:
             raise ValueError("initial.kind none leaves nothing to train the first model on; give world.source")
+        if self.sampling == "points":
+            self._refuse_points_with_context()
         for name in self.strategies:
             if name in ("initial", "full", "encoder", "world", "ledgers"):
                 raise ValueError(f"a row can't be called '{name}': it is the name of a part of the results")
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"'{name}' is no name for a row: letters, digits, '-' and '_' only")
         return self
+
+    def _refuse_points_with_context(self) -> None:
+        """Raise ValueError where steps are filled with labels: that leaves nothing for `sampling` to even out."""
+        settings = {"config": self.shared_settings()} | {
+            f"strategies.{row}": self.settings_of(row) for row in self.strategies
+        }
+        for where, config in settings.items():
+            if config.train.context_m:
+                raise ValueError(
+                    f"sampling: points has no meaning with train.context_m {config.train.context_m} (in {where}); "
+                    "leave one of them out"
+                )
 
     def settings_of(self, row: str) -> Config:
         """All settings of a row. Raises UsageError naming a wrong key."""

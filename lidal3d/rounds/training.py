@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +16,7 @@ from lidal3d.rounds.evaluation import evaluate
 from lidal3d.rounds.links import EVALUATION_FILE, MODEL_FILE, Link
 from lidal3d.rounds.seeds import derived_seed
 from lidal3d.rounds.world import World
+from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Frame, Scene
 
 if TYPE_CHECKING:
@@ -35,15 +35,16 @@ class CountedLabels(Protocol):
         """How many points of a frame have one."""
 
 
-def training_frames(labels: CountedLabels, world: World, config: TrainConfig, sampling: str) -> list[Frame]:
-    """The frames with labels; with sampling "points" each as often as its share of the labelled points asks for.
+def training_frames(labels: CountedLabels, world: World, config: TrainConfig, sampling: str | None) -> list[Frame]:
+    """The frames with labels, each as often as its share of the labelled points asks for, or all once (sampling "frames").
 
     The loss of a step is a mean over its labelled points. Where whole frames and frames with one small region are
     drawn alike, a region's points weigh a hundred times those of a frame, and the whole frames are hardly seen. Not so
-    with `context_m`: there a step is filled with labels of as many frames as it takes, and each is drawn as often.
+    with `context_m` or `window_px`: there a step is filled with labels of as many frames as it takes, and each is drawn
+    as often.
     """
     frames = labels.frames(world.train_by_id)
-    if sampling == "frames" or config.context_m:
+    if sampling == "frames" or config.fills(any(frame.scene.sensor == CAMERA for frame in frames)):
         return frames
     points = np.array([labels.points(frame) for frame in frames], np.float64)
     times = np.maximum(1, np.rint(points / points.sum() * config.steps * config.batch)).astype(int)
@@ -76,15 +77,16 @@ def train_model(
     start: Path | None,
 ) -> None:
     """Train where there is no model yet, from the weights of the model in `start` or from fresh ones."""
+    from lidal3d.learn.feeds import architecture_for
     from lidal3d.learn.model import load_model
-    from lidal3d.learn.train import architecture_for, train
+    from lidal3d.learn.train import train
 
     remove_abandoned(folder)
     if (folder / MODEL_FILE).is_file():
         return
     # Neither row nor stage is in it: with the same labels two strategies get the same model.
     settings = config.model_copy(update={"seed": derived_seed("train", link.seed, number)})
-    architecture = architecture_for(world.classes, settings)
+    architecture = architecture_for(world.classes, settings, frames)
     initial = None if start is None else load_model(start, world.classes.classes, architecture)
     # A checkpoint goes on where a kill cut a long training off; short ones start again.
     kept = folder if settings.checkpoint_every else None
@@ -95,16 +97,3 @@ def evaluate_model(link: Link, folder: Path, world: World) -> None:
     """Evaluate on the validation scenes where there is no evaluation yet."""
     if not (folder / EVALUATION_FILE).is_file():
         write_json(folder / EVALUATION_FILE, evaluate(folder, world, link.device))
-
-
-@contextlib.contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Sums depend on how many threads share them: with one, the bytes are the same for any number of workers."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

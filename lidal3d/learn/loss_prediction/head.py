@@ -10,13 +10,12 @@ There is no activation at the end: l̂ means something only against another l̂.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lidal3d.learn.loss_prediction.pooling import BatchUnits, pooled
-from lidal3d.learn.loss_prediction.taps import Tap, tappable, tapping
+from lidal3d.learn.loss_prediction.taps import Tap
 
 HIDDEN = 128
 
@@ -49,17 +48,7 @@ def build_head(channels: Sequence[int], hidden: int = HIDDEN, seed: int = 0) -> 
         return LossHead(channels, hidden)
 
 
-def predicted_losses(head: LossHead, taps: Sequence[Tap], units: BatchUnits) -> Tensor:
-    """l̂ of units (U,)."""
-    predicted: Tensor = head([pooled(tap, units) for tap in taps])
+def predicted_losses(head: LossHead, taps: Sequence[Tap], units: BatchUnits, whole: bool) -> Tensor:
+    """l̂ of units (U,); `whole` where they are whole frames."""
+    predicted: Tensor = head([pooled(tap, units, whole) for tap in taps])
     return predicted
-
-
-def ask_losses(
-    network: nn.Module, head: LossHead, features: Tensor, where: Any, units: BatchUnits
-) -> tuple[Tensor, Tensor]:
-    """Logits of the elements, and predicted losses (U,) of units, of one call of the network as it is."""
-    tapped = tappable(network)
-    with tapping(tapped) as caught:
-        logits = network(features, where)[0]
-    return logits, predicted_losses(head, [tapped.tap(output, where) for output in caught], units)

@@ -29,20 +29,21 @@ class LossPart(Part):
         settings: of Learning Loss.
         steps: of the whole training.
         seed: of the pairs.
+        whole: the units are whole frames.
     """
 
     reads_taps = True
 
-    def __init__(self, head: LossHead, settings: LearningLossConfig, steps: int, seed: int) -> None:
+    def __init__(self, head: LossHead, settings: LearningLossConfig, steps: int, seed: int, whole: bool) -> None:
         super().__init__()
-        self.head, self._settings, self._seed = head, settings, seed
+        self.head, self._settings, self._seed, self._whole = head, settings, seed, whole
         self._last_attached = settings.detach_after * steps
 
     def forward(self, network: nn.Module, batch: Batch, logits: Tensor, taps: Sequence[Tap], number: int) -> Tensor:
         """l̂ of the batch's units; after `detach_after` of the steps without gradient into the network."""
         if number > self._last_attached:
             taps = [tap.detached() for tap in taps]
-        return predicted_losses(self.head, taps, _units(batch))
+        return predicted_losses(self.head, taps, _units(batch), self._whole)
 
     def term(self, output: Tensor, logits: Tensor, batch: Batch, number: int) -> Term:
         """The ranking loss of this step's pairs, which are drawn from the step's number."""

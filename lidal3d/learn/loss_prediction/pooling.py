@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lidal3d.learn.batch import Sweep
 from lidal3d.learn.loss_prediction.taps import Tap
 from lidal3d.learn.points import Mixing
 from lidal3d.scene.labels import IGNORE
@@ -31,7 +31,6 @@ class BatchUnits:
         label: (P,) int64 train ids, 255 for none.
         weight: (P,) float32, how much the label counts.
         frame: (U,) int64, which sweep or picture of the batch each unit lies in, on the CPU.
-        whole: the units are whole frames.
     """
 
     element: Tensor
@@ -39,68 +38,73 @@ class BatchUnits:
     label: Tensor
     weight: Tensor
     frame: npt.NDArray[np.int64]
-    whole: bool = False
 
     def __len__(self) -> int:
         return len(self.frame)
 
 
-def batch_units(sweeps: Sequence[Sweep], element: Tensor, whole: bool = False) -> BatchUnits | None:
-    """The units of sweeps that have a labelled point; None where the sweeps aren't cut into units.
+class FrameUnits(NamedTuple):
+    """The units of one frame of a batch.
+
+    Attributes:
+        unit: (P,) unit of each of its points, −1 for none.
+        label: (P,) train ids, 255 for none.
+        weight: (P,) of the labels, or None where all are 1.
+    """
+
+    unit: npt.NDArray[np.integer]
+    label: npt.NDArray[np.uint8]
+    weight: npt.NDArray[np.float32] | None = None
+
+    @property
+    def labelled(self) -> npt.NDArray[np.bool_]:
+        """(P,) whether a point has a label that counts."""
+        known = self.label != IGNORE
+        return known if self.weight is None else known & (self.weight > 0)
+
+
+def batch_units(frames: Sequence[FrameUnits], element: Tensor) -> BatchUnits:
+    """The units of frames that have a labelled point.
 
     Args:
-        sweeps: of a batch, with N points in all.
-        element: (N,) the element that each point lies in.
-        whole: their units are whole frames.
+        frames: of a batch, with P points in all.
+        element: (P,) the element that each point lies in.
     """
-    if any(sweep.units is None for sweep in sweeps):
-        return None
-    parts, frames, count = [], [], 0
-    for number, sweep in enumerate(sweeps):
-        unit, found = _numbered(sweep, count)
+    parts, owners, count = [], [], 0
+    for number, frame in enumerate(frames):
+        unit, found = _numbered(frame, count)
         parts.append(unit)
-        frames.append(np.full(found, number))
+        owners.append(np.full(found, number))
         count += found
     unit = np.concatenate(parts)
     kept, device = unit >= 0, element.device
-    label = np.concatenate([_labels(sweep) for sweep in sweeps])[kept].astype(np.int64)
-    weight = np.concatenate([_weights(sweep) for sweep in sweeps])[kept]
+    label = np.concatenate([np.where(frame.labelled, frame.label, IGNORE) for frame in frames])
+    weight = np.concatenate([np.ones(len(f.label), np.float32) if f.weight is None else f.weight for f in frames])
     return BatchUnits(
         element[torch.from_numpy(kept).to(device)],
         torch.from_numpy(unit[kept]).to(device),
-        torch.from_numpy(label).to(device),
-        torch.from_numpy(weight).to(device),
-        np.concatenate(frames),
-        whole,
+        torch.from_numpy(label[kept].astype(np.int64)).to(device),
+        torch.from_numpy(weight[kept]).to(device),
+        np.concatenate(owners),
     )
 
 
-def _numbered(sweep: Sweep, first: int) -> tuple[npt.NDArray[np.int64], int]:
-    """(N,) a number from `first` for each unit with a labelled point, −1 for the points of the others; and how many."""
-    assert sweep.units is not None
-    labelled = (_labels(sweep) != IGNORE) & (sweep.units >= 0)
-    known = np.unique(sweep.units[labelled])
+def _numbered(frame: FrameUnits, first: int) -> tuple[npt.NDArray[np.int64], int]:
+    """(P,) a number from `first` for each unit with a labelled point, −1 for the points of the others; and how many."""
+    known = np.unique(frame.unit[frame.labelled & (frame.unit >= 0)])
     # The last place, which −1 finds too, stays −1.
-    place = np.full(int(sweep.units.max(initial=-1)) + 2, -1)
+    place = np.full(int(frame.unit.max(initial=-1)) + 2, -1)
     place[known] = first + np.arange(len(known))
-    return place[sweep.units], len(known)
+    return place[frame.unit], len(known)
 
 
-def _labels(sweep: Sweep) -> npt.NDArray[np.uint8]:
-    return sweep.labels if sweep.weights is None else np.where(sweep.weights > 0, sweep.labels, IGNORE)
-
-
-def _weights(sweep: Sweep) -> npt.NDArray[np.float32]:
-    return np.ones(len(sweep.labels), np.float32) if sweep.weights is None else sweep.weights
-
-
-def pooled(tap: Tap, units: BatchUnits) -> Tensor:
-    """(U, C) float32: the mean over each unit's points, or over the tap's own rows where units are whole frames."""
+def pooled(tap: Tap, units: BatchUnits, whole: bool = False) -> Tensor:
+    """(U, C) float32: the mean over each unit's points, or over the tap's own rows where units are `whole` frames."""
     values = tap.values.float()
-    if units.whole:
+    if whole:
         place = torch.full((int(units.frame.max()) + 1 if len(units) else 0,), -1, device=values.device)
         place[torch.from_numpy(units.frame).to(values.device)] = torch.arange(len(units), device=values.device)
-        inside = tap.owner < len(place)
+        inside = (tap.owner >= 0) & (tap.owner < len(place))
         unit = place[tap.owner[inside]]
         rows = torch.arange(len(values), device=values.device)[inside][unit >= 0]
         return mean_mixing(unit[unit >= 0], rows, len(units), len(values))(values)

@@ -21,7 +21,7 @@ class Tap:
     Attributes:
         values: (R, C).
         row: (E,) int64, the row in `values` that stands for each element (finest voxel, pixel) of the input.
-        owner: (R,) int64, which sweep or picture of the batch each row belongs to.
+        owner: (R,) int64, which sweep or picture of the batch each row belongs to; −1 for a margin around it.
     """
 
     values: Tensor
@@ -35,7 +35,7 @@ class Tap:
 
 @runtime_checkable
 class Tappable(Protocol):
-    """A network with taps. It is called as network(features, where)."""
+    """A network with taps. It is called as network(*inputs)."""
 
     def tap_modules(self) -> Sequence[nn.Module]:
         """The parts whose outputs are tapped, in the order in which they run."""
@@ -43,8 +43,8 @@ class Tappable(Protocol):
     def tap_channels(self) -> tuple[int, ...]:
         """C of each tap."""
 
-    def tap(self, output: Any, where: Any) -> Tap:
-        """A part's output as a tap; `where` is the second argument of the network's own call."""
+    def tap(self, output: Any, inputs: tuple[Any, ...]) -> Tap:
+        """A part's output as a tap; `inputs` are the arguments of the network's own call."""
 
 
 @contextlib.contextmanager

@@ -5,20 +5,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
+import numpy.typing as npt
 
 from lidal3d.config import TrainConfig
 from lidal3d.errors import UsageError
-from lidal3d.learn.batch import Sweep
+from lidal3d.learn.architecture import Network
+from lidal3d.learn.feed import Feed
+from lidal3d.learn.feeds import asking_feed
+from lidal3d.learn.loss_prediction.ask import Asked, judge
 from lidal3d.learn.loss_prediction.head import build_head
 from lidal3d.learn.loss_prediction.held_out import HeldOut, Key, hold_out
 from lidal3d.learn.loss_prediction.part import LossPart
+from lidal3d.learn.loss_prediction.pooling import FrameUnits
 from lidal3d.learn.loss_prediction.taps import tappable
-from lidal3d.learn.loss_prediction.trained import TrainedHead, judge
+from lidal3d.learn.loss_prediction.trained import WHOLE_FRAMES, TrainedHead
 from lidal3d.learn.options import Beside
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.scene import Frame
@@ -27,7 +31,12 @@ from lidal3d.units.base import Partition
 if TYPE_CHECKING:
     from lidal3d.learn.model import Model
 
-Cut = Callable[[Frame, Sweep], Sweep]
+# (frame, points, labels) -> the labels that are trained on, and the unit of each point.
+Cut = Callable[
+    [Frame, npt.NDArray[np.float32], npt.NDArray[np.uint8]], tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]
+]
+# (frame) -> points, labels, weights.
+Read = Callable[[Frame], tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]]
 # A verdict is no better for more.
 MOST_FRAMES_JUDGED = 100
 
@@ -38,25 +47,29 @@ class HeadTraining:
 
     Attributes:
         part: what is learnt.
-        partition: cuts sweeps into units.
-        whole: the units are whole frames.
+        partition: cuts frames into units.
         settings: of the units, for the record.
         held: which of them judge.
         judges: the frames in which they lie, each once.
-        voxel_m: edge of a voxel.
+        feed: of frames as they are.
     """
 
     part: LossPart
     partition: Partition
-    whole: bool
     settings: dict[str, object] | None
     held: HeldOut
     judges: tuple[Frame, ...]
-    voxel_m: float
+    feed: Feed
 
     @classmethod
     def of(
-        cls, beside: Beside, frames: Sequence[Frame], config: TrainConfig, network: nn.Module, initial: Model | None
+        cls,
+        beside: Beside,
+        frames: Sequence[Frame],
+        config: TrainConfig,
+        network: Network,
+        feed: Feed,
+        initial: Model | None,
     ) -> HeadTraining | None:
         """The training that is asked for, or None; the head goes on from that of `initial` where it has the same shape.
 
@@ -66,7 +79,8 @@ class HeadTraining:
         settings, partition = beside.learning_loss, beside.partition
         if settings is None or partition is None:
             return None
-        if beside.whole and config.batch < 2:
+        whole = partition.kind in WHOLE_FRAMES
+        if whole and config.batch < 2 and not feed.fills:
             raise UsageError(
                 f"train.batch is {config.batch}, but a loss head for whole frames learns from pairs of them; "
                 "--set train.batch=2 or more"
@@ -76,38 +90,49 @@ class HeadTraining:
         if before is not None and (before.channels, before.hidden) == (head.channels, head.hidden):
             head.load_state_dict(before.state_dict())
         keys = {_key(frame): frame for frame in frames}
-        held = hold_out(keys, settings.held_out, beside.whole)
-        judges = [frame for key, frame in sorted(keys.items()) if held.share or key in held.frames]
-        spread = np.linspace(0, len(judges) - 1, min(len(judges), MOST_FRAMES_JUDGED)).astype(int)
-        part = LossPart(head, settings, config.steps, config.seed)
-        chosen = tuple(judges[i] for i in spread)
-        return cls(part, partition, beside.whole, beside.units, held, chosen, config.voxel_m)
+        held = hold_out(keys, settings.held_out, whole)
+        part = LossPart(head, settings, config.steps, config.seed, whole)
+        judges = _spread([frame for key, frame in sorted(keys.items()) if held.share or key in held.frames])
+        return cls(part, partition, beside.units, held, judges, asking_feed(network.architecture, config.voxel_m))
 
     def trained_on(self, frames: Sequence[Frame]) -> list[Frame]:
         """The frames that are not held out whole."""
         return [frame for frame in frames if _key(frame) not in self.held.frames]
 
-    def cut(self, frame: Frame, sweep: Sweep) -> Sweep:
-        """A sweep with its units, without the labels of those held out."""
-        return self._cut(frame, sweep, held_out=False)
+    def cut(
+        self, frame: Frame, points: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+        """Labels (N,) without those held out, and the unit (N,) of each point."""
+        unit, held = self._units(frame, points)
+        return np.where(held, np.uint8(IGNORE), labels), unit
 
-    def kept(self, frame: Frame, sweep: Sweep) -> Sweep:
-        """A sweep with its units, and the labels of those held out alone."""
-        return self._cut(frame, sweep, held_out=True)
+    def _units(
+        self, frame: Frame, points: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """(N,) the unit of each point, and whether it is held out."""
+        unit = self.partition(points)
+        return unit, self.held.units(_key(frame), int(unit.max(initial=-1)) + 1)[unit]
 
-    def _cut(self, frame: Frame, sweep: Sweep, held_out: bool) -> Sweep:
-        unit = self.partition(sweep.points)
-        held = self.held.units(_key(frame), int(unit.max(initial=-1)) + 1)[unit]
-        labels = np.where(held == held_out, sweep.labels, IGNORE).astype(np.uint8)
-        return replace(sweep, labels=labels, units=unit)
-
-    def judged(self, network: nn.Module, read: Callable[[Frame], Sweep]) -> TrainedHead:
-        """The trained head and its verdict; `read` gives a frame's sweep as `kept` leaves it."""
-        head = self.part.head
+    def judged(self, network: Network, read: Read) -> TrainedHead:
+        """The trained head and its verdict on what was held out."""
+        head, kind = self.part.head, self.partition.kind
         by = self.held.by if self.judges else "nothing"
-        quality = judge(network, head, map(read, self.judges), self.voxel_m, self.whole, by)
-        return TrainedHead(head.cpu(), self.partition.kind, self.settings, quality.to_dict())
+        asked = (self._asked(frame, read) for frame in self.judges)
+        quality = judge(network, head, self.feed, asked, kind in WHOLE_FRAMES, by)
+        return TrainedHead(head.cpu(), kind, self.settings, quality.to_dict())
+
+    def _asked(self, frame: Frame, read: Read) -> Asked:
+        """A whole frame, as frames are scored, with the labels of what is held out alone."""
+        points, labels, weights = read(frame)
+        unit, held = self._units(frame, points)
+        return Asked(points, FrameUnits(unit, np.where(held, labels, np.uint8(IGNORE)), weights))
 
 
 def _key(frame: Frame) -> Key:
     return frame.scene.id, frame.index
+
+
+def _spread(frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    """At most MOST_FRAMES_JUDGED of them, evenly spread."""
+    places = np.linspace(0, len(frames) - 1, min(len(frames), MOST_FRAMES_JUDGED)).astype(int)
+    return tuple(frames[place] for place in places)
