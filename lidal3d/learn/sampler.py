@@ -32,6 +32,14 @@ MOST_POINTS = 2.0
 
 
 @dataclass(frozen=True)
+class Part:
+    """So many frames in a row of those that are trained on, and the share of the steps that hold them and no others."""
+
+    frames: int
+    share: float
+
+
+@dataclass(frozen=True)
 class Batch:
     """One step's input.
 
@@ -63,22 +71,28 @@ class Sampler:
         classes: int,
         share: Callable[[int], slice] = ALONE.share,
         agree: Callable[[bool], bool] = bool,
+        parts: Sequence[Part] = (),
     ) -> None:
         self._frames, self._read, self._config = frames, read, config
+        parts = [part for part in parts if part.frames] or [Part(frames, 1.0)]
+        ends = np.cumsum([part.frames for part in parts])
+        self._parts = [range(end - part.frames, end) for part, end in zip(parts, ends.tolist(), strict=True)]
+        shares = np.cumsum([part.share for part in parts])
+        self._until = shares[:-1] / shares[-1]
         self._rng, self._device, self._classes = rng, device, classes
         # Of several processes each takes a share of a batch's sweeps; what one finds labelled, all have to know.
         self._share, self._agree = share, agree
-        self._order: list[int] = []
+        self._orders: list[list[int]] = [[] for _ in parts]
         self._fruitless = 0
 
     def state(self) -> dict[str, Any]:
         """Plain values from which another sampler of the same frames and settings goes on alike."""
-        return {"rng": self._rng.bit_generator.state, "order": list(self._order)}
+        return {"rng": self._rng.bit_generator.state, "orders": [list(order) for order in self._orders]}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self._rng.bit_generator.state = state["rng"]
-        self._order = [int(index) for index in state["order"]]
+        self._orders = [[int(index) for index in order] for order in state["orders"]]
 
     def next(self) -> Batch:
         """The next batch. Raises DataError where all frames have been seen twice and none has a labelled point."""
@@ -101,20 +115,30 @@ class Sampler:
         )
 
     def _draw(self) -> list[int]:
-        """The next sweeps: `batch` of them, or so many cut ones as come nearest to as many labels as `batch` have points.
+        """The next sweeps, all of one part.
+
+        What is labelled all over and what has a few labelled regions don't share a step: its loss is a mean over its
+        labels, of which the former has a hundred times as many.
+        """
+        # Without a choice there is no draw.
+        part = int(np.searchsorted(self._until, self._rng.random(), "right")) if len(self._parts) > 1 else 0
+        return self._draw_of(self._parts[part], self._orders[part])
+
+    def _draw_of(self, part: range, order: list[int]) -> list[int]:
+        """The next of a part: `batch` of them, or so many cut ones as come nearest to as many labels as `batch` have points.
 
         At least one; labels that lie too scattered for that end at twice the points of `batch` sweeps.
         """
         drawn: list[int] = []
         labels = points = 0.0
         while len(drawn) < MOST_SWEEPS * self._config.batch:
-            if not self._order:
-                self._order = self._rng.permutation(self._frames).tolist()
-            more_labels, more_points = self._shares(self._order[0])
+            if not order:
+                order.extend((part.start + self._rng.permutation(len(part))).tolist())
+            more_labels, more_points = self._shares(order[0])
             full = labels + more_labels / 2 > self._config.batch
             if drawn and (full or points + more_points > MOST_POINTS * self._config.batch):
                 break
-            drawn.append(self._order.pop(0))
+            drawn.append(order.pop(0))
             labels, points = labels + more_labels, points + more_points
         return drawn
 

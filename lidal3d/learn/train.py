@@ -27,7 +27,7 @@ from lidal3d.learn.minkunet import Architecture, Trunk
 from lidal3d.learn.model import Model
 from lidal3d.learn.networks import build
 from lidal3d.learn.processes import ALONE, Processes, refuse_small_batch
-from lidal3d.learn.sampler import Batch, Sampler, ahead
+from lidal3d.learn.sampler import Batch, Part, Sampler, ahead
 from lidal3d.learn.spvcnn import SeededDropout
 from lidal3d.learn.threads import own_threads
 from lidal3d.scene.labels import IGNORE, LabelMap
@@ -51,6 +51,7 @@ def train(
     device: str = "cpu",
     folder: Path | str | None = None,
     processes: Processes = ALONE,
+    parts: Sequence[Part] = (),
 ) -> Model:
     """Train a built-in network; the same frames and settings give the same weights on any number of threads.
 
@@ -69,6 +70,7 @@ def train(
             `config.checkpoint_every` steps, a checkpoint go; a checkpoint that lies there is resumed, to the same
             weights as an uninterrupted run's. None writes nothing. Processes share it; the first one writes.
         processes: which of several processes this is, see `lidal3d.learn.processes`; all call this alike.
+        parts: cut `frames` into runs that don't share a step, each with its share of the steps; one when left out.
 
     Raises:
         UsageError: a batch has fewer sweeps than there are processes, or Fabric does not know the device.
@@ -85,9 +87,9 @@ def train(
     read = lru_cache(maxsize=SWEEPS_KEPT)(lambda index: _sweep(frames[index], labels, config))
     classes = len(label_map.classes)
     weights = _class_weights(len(frames), read, classes, config.class_balance, rng)
-    training = _fingerprint(frames, label_map, config, network, weights)
+    training = _fingerprint(frames, label_map, config, network, weights, parts)
     with engine(device, config.precision, processes) as run, using_backend(config.backend), own_threads():
-        sampler = Sampler(len(frames), read, config, rng, run.device, classes, processes.share, run.agree)
+        sampler = Sampler(len(frames), read, config, rng, run.device, classes, processes.share, run.agree, parts)
         trainer = Trainer(run, network, weights, config)
         _optimise(trainer, sampler, config, progress, None if folder is None else Path(folder), training)
     network.eval()
@@ -101,7 +103,12 @@ def architecture_for(label_map: LabelMap, config: TrainConfig) -> Architecture:
 
 
 def _fingerprint(
-    frames: Sequence[Frame], label_map: LabelMap, config: TrainConfig, network: Trunk, class_weights: Tensor
+    frames: Sequence[Frame],
+    label_map: LabelMap,
+    config: TrainConfig,
+    network: Trunk,
+    class_weights: Tensor,
+    parts: Sequence[Part],
 ) -> str:
     """A digest of what a training's result depends on; of the labels, what the weights of the classes tell."""
     digest = hashlib.sha256()
@@ -109,7 +116,8 @@ def _fingerprint(
         digest.update(tensor.cpu().numpy().tobytes())
     settings = config.model_dump(exclude={"checkpoint_every"})
     names = [f"{frame.scene.id}/{frame.name}" for frame in frames]
-    return fingerprint([digest.hexdigest(), settings, names, label_map.classes])
+    shares = [(part.frames, part.share) for part in parts]
+    return fingerprint([digest.hexdigest(), settings, names, label_map.classes, shares])
 
 
 def own_labels(frame: Frame) -> tuple[npt.NDArray[np.uint8], None]:

@@ -19,6 +19,7 @@ from lidal3d.rounds.world import World
 from lidal3d.scene.scene import Frame, Scene
 
 if TYPE_CHECKING:
+    from lidal3d.learn.sampler import Part
     from lidal3d.learn.train import LabelSource
 
 FRAMES_REMEMBERED = 512
@@ -73,6 +74,7 @@ def train_model(
     frames: Sequence[Frame],
     number: int,
     start: Path | None,
+    parts: Sequence[Part] = (),
 ) -> None:
     """Train where there is no model yet, from the weights of the model in `start` or from fresh ones."""
     from lidal3d.learn.model import load_model
@@ -87,7 +89,10 @@ def train_model(
     initial = None if start is None else load_model(start, world.classes.classes, architecture)
     # A checkpoint goes on where a kill cut a long training off; short ones start again.
     kept = folder if settings.checkpoint_every else None
-    train(frames, world.classes, settings, _remembered(labels), initial, device=link.device, folder=kept).save(folder)
+    trained = train(
+        frames, world.classes, settings, _remembered(labels), initial, device=link.device, folder=kept, parts=parts
+    )
+    trained.save(folder)
 
 
 def evaluate_model(link: Link, folder: Path, world: World) -> None:
