@@ -264,7 +264,7 @@ def test_its_description_is_whole(strategy: Strategy) -> None:
     assert STRATEGIES[strategy.name] is strategy
     assert strategy.paper
     assert strategy.asks
-    assert strategy.needs <= {"features", "probabilities", "members", "labels", "poses", "source", "tracks"}
+    assert strategy.needs <= {"features", "probabilities", "members", "labels", "poses", "source", "tracks", "pretext"}
     assert set(strategy.currencies) <= set(CURRENCIES)
     members = {"consensus_entropy", "expected_entropy", "bald", "vote_entropy"}
     assert ("members" in strategy.needs) == bool(members & set(strategy.columns))
@@ -273,7 +273,8 @@ def test_its_description_is_whole(strategy: Strategy) -> None:
     assert ("poses" in strategy.needs) == bool(interframe & set(strategy.columns))
     tracks = {"track", "track_disagreement"}
     assert ("tracks" in strategy.needs) == bool(tracks & set(strategy.columns))
-    assert set(strategy.columns) <= {*NAMES, *interframe, *tracks, "predicted_class", "range_m"}
+    assert ("pretext" in strategy.needs) == ("pretext_loss" in strategy.columns)
+    assert set(strategy.columns) <= {*NAMES, *interframe, *tracks, "predicted_class", "range_m", "pretext_loss"}
 
 
 @ALL

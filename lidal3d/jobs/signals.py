@@ -98,4 +98,8 @@ def make_signals(needs: Collection[str], sources: SignalSources, config: Config)
         DataError: an encoder or a model that is missing, damaged or of another kind.
     """
     signals: list[Signal] = []
+    if "pretext" in needs and sources.encoder is not None:
+        from lidal3d.jobs.signal_pretext import PretextSignal
+
+        signals.append(PretextSignal.open(sources.encoder, config.pt4al.masks, sources.device))
     return tuple(signals)

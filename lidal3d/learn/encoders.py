@@ -20,4 +20,9 @@ def open_encoder(path: Path | str, device: str = "cpu") -> Encoder:
     Raises:
         DataError: nothing there, or no encoder.
     """
+    from lidal3d.learn.pretrain.file import encoder_path, is_pretrained
+    from lidal3d.learn.pretrain.tokens import PretrainedTokens
+
+    if is_pretrained(path):
+        return PretrainedTokens(encoder_path(path), device)
     raise DataError(f"{path}: no encoder; make one with `lidal3d pretrain`, or give the weights of a ViT")

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 from torch import Tensor, nn
 
+from lidal3d.learn.architecture import Architecture, Network
 from lidal3d.learn.sparse import (
     DownConv,
     Level,
@@ -20,36 +19,6 @@ from lidal3d.learn.sparse import (
     concatenate,
     relu,
 )
-
-CHANNELS = (32, 32, 64, 128, 256, 256, 128, 96, 96)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What a checkpoint must agree on to fit a network.
-
-    Attributes:
-        classes: C outputs.
-        channels_in: input features a voxel.
-        width: factor on CHANNELS.
-        blocks: residual blocks a level.
-        name: the kind of network.
-    """
-
-    classes: int
-    channels_in: int
-    width: float
-    blocks: int
-    name: str = "minkunet"
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Widths of stem, four levels down, four levels up."""
-        return tuple(max(1, round(c * self.width)) for c in CHANNELS)
-
-    def to_dict(self) -> dict[str, object]:
-        """As plain values, for a file's header."""
-        return asdict(self)
 
 
 class ResidualBlock(nn.Module):
@@ -100,12 +69,11 @@ class Up(nn.Module):
         return result
 
 
-class Trunk(nn.Module):
+class Trunk(Network):
     """What the networks share: input normalisation, a stem, four levels down, four levels up, a linear head."""
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.architecture = architecture
+        super().__init__(architecture)
         c = architecture.channels
         # Metres, intensities and offsets differ by orders of magnitude: the network learns what is usual for its data.
         self.input_norm = VoxelNorm(architecture.channels_in, affine=False)

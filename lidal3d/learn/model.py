@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lidal3d.errors import DataError, UsageError
 from lidal3d.files import replacing
-from lidal3d.learn.minkunet import Architecture, Trunk
+from lidal3d.learn.architecture import Architecture, Network
 from lidal3d.learn.networks import build
 
 MODEL_FILE = "model.safetensors"
@@ -36,12 +36,12 @@ class Model:
         network: the weights.
         classes: C class names, in the order of the outputs.
         label_map: name of the label map that the classes come from ("semantickitti").
-        voxel_m: edge of a voxel, metres.
+        voxel_m: edge of a voxel, metres; nothing where it reads pictures.
         augmentation: name of the augmentation it was trained with, and which its views are drawn from.
         settings: the training's settings, for the record.
     """
 
-    network: Trunk
+    network: Network
     classes: tuple[str, ...]
     label_map: str
     voxel_m: float
@@ -52,7 +52,9 @@ class Model:
     def name(self) -> str:
         """For people: kind of network and its size."""
         parameters = sum(p.numel() for p in self.network.parameters())
-        return f"{self.network.architecture.name} {parameters / 1e6:.2f}M voxel {self.voxel_m:g} m"
+        architecture = self.network.architecture
+        voxel = "" if architecture.of_pictures else f" voxel {self.voxel_m:g} m"
+        return f"{architecture.name} {parameters / 1e6:.2f}M{voxel}"
 
     def save(self, folder: Path | str) -> Path:
         """Write `model.safetensors` into `folder`, whole or not at all; returns its path."""

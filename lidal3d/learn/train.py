@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training the built-in networks on labelled sweeps: weighted cross-entropy, AdamW, a rise and a cosine schedule."""
+"""Training the built-in networks on labelled frames: weighted cross-entropy, AdamW, a rise and a cosine schedule."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from torch import Tensor
 from lidal3d.config import Config, TrainConfig
 from lidal3d.errors import DataError
 from lidal3d.files import fingerprint
+from lidal3d.learn.architecture import Network
 from lidal3d.learn.backends import using_backend
-from lidal3d.learn.batch import VOXEL_FEATURES, Sweep
 from lidal3d.learn.checkpoint import load_checkpoint, save_checkpoint
 from lidal3d.learn.engine import Engine, engine
+from lidal3d.learn.feed import Feed, Item
+from lidal3d.learn.feeds import architecture_for, refuse_other_columns, training_feed
 from lidal3d.learn.log import StepLog
 from lidal3d.learn.loss import LEAST_WEIGHT, clip_gradients, rate, weighted_sums
-from lidal3d.learn.minkunet import Architecture, Trunk
 from lidal3d.learn.model import Model
 from lidal3d.learn.networks import build
 from lidal3d.learn.processes import ALONE, Processes, refuse_small_batch
@@ -38,7 +39,7 @@ LabelSource = Callable[[Frame], tuple[npt.NDArray[np.uint8], npt.NDArray[np.floa
 GRADIENT_LIMIT = 10.0
 # A class seen in a handful of points must not drown the rest.
 CLASS_WEIGHT_LIMIT = 10.0
-SWEEPS_KEPT = 512
+FRAMES_KEPT = 512
 
 
 def train(
@@ -55,12 +56,12 @@ def train(
 ) -> Model:
     """Train a built-in network; the same frames and settings give the same weights on any number of threads.
 
-    Several processes share the sweeps of each batch and take the step that one would take, up to rounding.
+    Several processes share the frames of each batch and take the step that one would take, up to rounding.
 
     Args:
         frames: what to learn from; each step draws `config.batch` of them, shuffled anew every time round.
         label_map: names the classes.
-        config: architecture, voxel size, steps, seed.
+        config: architecture, voxel size, steps, seed; pictures have an architecture of their own.
         labels: gives a frame's train ids (N,) uint8, 255 for none, and weights (N,) or None; a frame's own labels
             when left out. Masks and pseudo-labels come in here.
         initial: a model to start from, instead of random weights.
@@ -73,23 +74,28 @@ def train(
         parts: cut `frames` into runs that don't share a step, each with its share of the steps; one when left out.
 
     Raises:
-        UsageError: a batch has fewer sweeps than there are processes, or Fabric does not know the device.
-        DataError: no frame has a labelled point within `config.max_range_m`, a sweep is damaged, or the checkpoint
-            in `folder` is damaged or another training's.
+        UsageError: a batch has fewer frames than there are processes, the architecture does not fit the frames, or
+            Fabric does not know the device.
+        DataError: no frame has a label of use (a point within `config.max_range_m`), there are sweeps and pictures
+            among them, one is damaged, or the checkpoint in `folder` is damaged or another training's.
         MissingDependency: `config.backend` is not installed.
     """
     config = config or Config().train
     refuse_small_batch(config.batch, processes)
     rng = np.random.default_rng(config.seed)
-    network = build(architecture_for(label_map, config), config.seed)
+    architecture = architecture_for(label_map, config, frames)
+    feed = training_feed(architecture, config)
+    network = build(architecture, config.seed)
     if initial is not None:
         network.load_state_dict(initial.network.state_dict())
-    read = lru_cache(maxsize=SWEEPS_KEPT)(lambda index: _sweep(frames[index], labels, config))
+    read = lru_cache(maxsize=FRAMES_KEPT)(lambda index: _item(frames[index], labels, feed))
     classes = len(label_map.classes)
     weights = _class_weights(len(frames), read, classes, config.class_balance, rng)
     training = _fingerprint(frames, label_map, config, network, weights, parts)
     with engine(device, config.precision, processes) as run, using_backend(config.backend), own_threads():
-        sampler = Sampler(len(frames), read, config, rng, run.device, classes, processes.share, run.agree, parts)
+        sampler = Sampler(
+            len(frames), read, feed, config.batch, classes, rng, run.device, processes.share, run.agree, parts
+        )
         trainer = Trainer(run, network, weights, config)
         _optimise(trainer, sampler, config, progress, None if folder is None else Path(folder), training)
     network.eval()
@@ -97,16 +103,11 @@ def train(
     return Model(network.cpu(), label_map.classes, label_map.name, config.voxel_m, config.augmentation, settings)
 
 
-def architecture_for(label_map: LabelMap, config: TrainConfig) -> Architecture:
-    """The network that these settings train for these classes."""
-    return Architecture(len(label_map.classes), VOXEL_FEATURES, config.width, config.blocks, config.architecture)
-
-
 def _fingerprint(
     frames: Sequence[Frame],
     label_map: LabelMap,
     config: TrainConfig,
-    network: Trunk,
+    network: Network,
     class_weights: Tensor,
     parts: Sequence[Part],
 ) -> str:
@@ -134,7 +135,7 @@ def _label_file(frame: Frame) -> str:
     return str(frame.scene.source.labels_path(frame.index) or "its label file")
 
 
-def _sweep(frame: Frame, labels: LabelSource | None, config: TrainConfig) -> Sweep:
+def _item(frame: Frame, labels: LabelSource | None, feed: Feed) -> Item:
     points = frame.points()
     path = frame.scene.source.points_path(frame.index)
     bad = int((~np.isfinite(points)).any(axis=1).sum())
@@ -147,20 +148,23 @@ def _sweep(frame: Frame, labels: LabelSource | None, config: TrainConfig) -> Swe
             raise DataError(
                 f"{source}: {len(array)} {what}, but {path} has {len(points)} points; one a point is needed"
             )
-    sweep = Sweep(points, train_ids, weights).within(config.max_range_m)
-    return sweep.around_labels(config.context_m) if config.context_m else sweep
+    try:
+        refuse_other_columns(points, feed)
+        return feed.item(points, train_ids, weights)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _class_weights(
-    frames: int, read: Callable[[int], Sweep], classes: int, balance: float, rng: np.random.Generator
+    frames: int, read: Callable[[int], Item], classes: int, balance: float, rng: np.random.Generator
 ) -> Tensor:
-    """Weights (C,) frequency^−balance of mean 1 over labelled points, from up to SWEEPS_KEPT sweeps."""
+    """Weights (C,) frequency^−balance of mean 1 over labelled points or pixels, from up to FRAMES_KEPT frames."""
     counts = np.zeros(classes)
-    for index in rng.permutation(frames)[:SWEEPS_KEPT] if balance else ():
-        sweep = read(int(index))
-        used = sweep.labels != IGNORE
-        weights = None if sweep.weights is None else sweep.weights[used]
-        counts += np.bincount(sweep.labels[used], weights, minlength=classes)
+    for index in rng.permutation(frames)[:FRAMES_KEPT] if balance else ():
+        item = read(int(index))
+        used = item.labels != IGNORE
+        weights = None if item.weights is None else item.weights[used]
+        counts += np.bincount(item.labels[used], weights, minlength=classes)
     if not counts.any():
         return torch.ones(classes)
     share = counts / counts.sum()
@@ -180,7 +184,7 @@ class Trainer:
         config: seed and settings of the optimiser.
     """
 
-    def __init__(self, run: Engine, network: Trunk, class_weights: Tensor, config: TrainConfig) -> None:
+    def __init__(self, run: Engine, network: Network, class_weights: Tensor, config: TrainConfig) -> None:
         self.run, self.network, self._seed = run, network.to(run.device).train(), config.seed
         self.optimiser = torch.optim.AdamW(
             network.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -201,10 +205,10 @@ class Trainer:
             dropout.reseed(int(np.random.SeedSequence([self._seed, number, place]).generate_state(1)[0]))
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
-        logits, _ = self._forward(batch.data.features, batch.level)
+        logits, _ = self._forward(*batch.inputs)
         loss, weight = weighted_sums(logits.float(), batch.targets, batch.weights, self._class_weights)
         loss_of_all, weight_of_all = self.run.sum(torch.stack([loss.detach(), weight]))
-        # Gradients are averaged over processes: times their number, the sum over all labelled voxels comes out.
+        # Gradients are averaged over processes: times their number, the sum over all labels comes out.
         share = loss * self.run.processes.size if self.run.processes.size > 1 else loss
         weight_of_all = weight_of_all.clamp_min(LEAST_WEIGHT)
         self.optimiser.zero_grad(set_to_none=True)

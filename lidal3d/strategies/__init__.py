@@ -25,6 +25,7 @@ from lidal3d.strategies.kmeans import KMEANS
 from lidal3d.strategies.lidal import LIDAL, LIDAL_DIVERGENCE, LIDAL_ENTROPY, LIDAL_HUMAN, LIDAL_REDUNDANT
 from lidal3d.strategies.pool import UnitPool
 from lidal3d.strategies.portfolio import LIDAL_VALIDATED, PORTFOLIO
+from lidal3d.strategies.pt4al import PT4AL, PT4AL_START
 from lidal3d.strategies.random import RANDOM, RANDOM_FRAMES, RANDOM_STRATIFIED
 from lidal3d.strategies.ranked import (
     BALD,
@@ -66,6 +67,8 @@ _ALL = (
     D2ADA,
     D2ADA_DENSITY,
     D2ADA_FRAMES,
+    PT4AL,
+    PT4AL_START,
     LIDAL,
     LIDAL_HUMAN,
     LIDAL_DIVERGENCE,
