@@ -36,7 +36,7 @@ def same_scene(gap_s: float) -> str:
 def source_note(source: SourceSettings) -> str:
     """What the source costs and weighs."""
     return (
-        f"All labels of the source are trained on in every round, {100 * source.share:g} % of the sweeps once there are "
+        f"All labels of the source are trained on in every round, {100 * source.share:g} % of the steps once there are "
         "labels of the target. They are free, and not in 'labelled'; pool and mIoU are the target's."
     )
 
