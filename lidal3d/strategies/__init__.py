@@ -20,6 +20,7 @@ from lidal3d.strategies.combine import (
 from lidal3d.strategies.coreset import CORESET
 from lidal3d.strategies.d2ada import D2ADA, D2ADA_DENSITY, D2ADA_FRAMES
 from lidal3d.strategies.density import DENSITY
+from lidal3d.strategies.geal import FREESEL, GEAL, GEAL_V1
 from lidal3d.strategies.hpal import HPAL
 from lidal3d.strategies.kmeans import KMEANS
 from lidal3d.strategies.lidal import LIDAL, LIDAL_DIVERGENCE, LIDAL_ENTROPY, LIDAL_HUMAN, LIDAL_REDUNDANT
@@ -70,6 +71,9 @@ _ALL = (
     D2ADA_FRAMES,
     PT4AL,
     PT4AL_START,
+    GEAL,
+    FREESEL,
+    GEAL_V1,
     LIDAL,
     LIDAL_HUMAN,
     LIDAL_DIVERGENCE,

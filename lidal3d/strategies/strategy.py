@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -82,6 +83,7 @@ class Strategy:
         kinds: the kinds of unit it is for; None for all.
         currencies: the budgets it can be given.
         pseudo: (Ask, Selection) -> the pseudo-labelled units; None where it has none.
+        settings: group -> settings that are part of what it is: they take the place of the config's.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Strategy:
     kinds: frozenset[str] | None = None
     currencies: tuple[str, ...] = CURRENCIES
     pseudo: Callable[[Ask, Selection], Selection] | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def choose(
         self,
@@ -120,6 +123,7 @@ class Strategy:
         ordered = pool.in_order()
         self.refuse_missing(ordered)
         self.refuse_currency(config.select.budget)
+        config = self.configured(config)
         ask = Ask(self.name, ordered, config, frame_facts, history, rng, None if source is None else source.in_order())
         selection = replace(self.rule(ask), strategy=self.name)
         pseudo = self.pseudo(ask, selection) if self.pseudo else nothing()
@@ -130,6 +134,10 @@ class Strategy:
         """The kinds of unit that it can choose among: those it is for and that can have what it needs."""
         wanted = KINDS if self.kinds is None else tuple(kind for kind in KINDS if kind in self.kinds)
         return tuple(kind for kind in wanted if can_have(kind, self.columns, self.needs & ARRAYS))
+
+    def configured(self, config: Config) -> Config:
+        """The settings that it is scored and chosen with."""
+        return config.updated({group: dict(own) for group, own in self.settings.items()}, f"strategy '{self.name}'")
 
     def refuse_missing(self, pool: UnitPool) -> None:
         """Raise UsageError for what the pool lacks, with how to make it."""
@@ -143,6 +151,14 @@ class Strategy:
                 made = OF_BOXES.get(name, "") if kind == BOX else self._how()
                 how = made if can_have(kind, (), [name]) else _none_of(kind)
                 raise UsageError(f"strategy '{self.name}' needs {name} of the units; {how}")
+        for group, own in self.settings.items():
+            made = pool.table.metadata.get(group, {})
+            for key in own.keys() & made.keys():
+                if made[key] != own[key]:
+                    raise UsageError(
+                        f"strategy '{self.name}' has {group}.{key}={own[key]}, the pool was scored with {made[key]}; "
+                        f"score again with --strategy {self.name} alone"
+                    )
         if self.kinds is not None and kind not in self.kinds:
             raise UsageError(
                 f"strategy '{self.name}' is for {', '.join(sorted(self.kinds))}, not for units of kind "
