@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -100,14 +100,3 @@ def neighbours(frames: Sequence[Frame], most: int, least_m: float) -> list[npt.N
         far = [i for i in near if np.linalg.norm(center_m[i] - center_m[frame.index]) >= least_m]
         result.append(np.array([of_scene[i] for i in far or near], np.int64))
     return result
-
-
-PAIRS: dict[str, Callable[[Sequence[Frame], EncoderNetwork, Config], Pairs]] = {
-    "augment": AugmentPairs,
-    "neighbour": NeighbourPairs,
-}
-
-
-def pairs_of(frames: Sequence[Frame], encoder: EncoderNetwork, config: Config) -> Pairs:
-    """The pairs that `pretrain.views` names. Raises DataError where the frames give none."""
-    return PAIRS[config.pretrain.views](frames, encoder, config)

@@ -11,15 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lidal3d.config import Config
 from lidal3d.errors import DataError
+from lidal3d.learn.pretrain.camera_pairs import CameraPairs
 from lidal3d.learn.pretrain.encoders import EncoderNetwork, Tokenised, pooled
 from lidal3d.learn.pretrain.frames import FrameOrder
 from lidal3d.learn.pretrain.method import Ask, Objective
-from lidal3d.learn.pretrain.pairs import Pairs, pairs_of
+from lidal3d.learn.pretrain.pairs import AugmentPairs, NeighbourPairs, Pairs
 from lidal3d.learn.pretrain.views import View
+from lidal3d.scene.scene import Frame
 
 Compare = Callable[[Tensor, Tensor], Tensor]
 LEAST_REGIONS = 2  # fewer have no variance
+PAIRS: dict[str, Callable[[Sequence[Frame], EncoderNetwork, Config], Pairs]] = {
+    "augment": AugmentPairs,
+    "neighbour": NeighbourPairs,
+    "camera": CameraPairs,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class TwoViews(Objective):
 
     def __init__(self, ask: Ask, compare: Compare) -> None:
         self._config, self._compare = ask.config, compare
-        self._pairs: Pairs = pairs_of(ask.frames, ask.encoder, ask.config)
+        self._pairs: Pairs = PAIRS[ask.config.pretrain.views](ask.frames, ask.encoder, ask.config)
         self._order = FrameOrder(len(ask.frames))
         self.regions = 0
         self.draws = 0
