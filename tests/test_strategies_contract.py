@@ -27,6 +27,7 @@ from lidal3d.select.budget import CURRENCIES
 from lidal3d.select.history import History
 from lidal3d.select.selection import Selection
 from lidal3d.strategies import STRATEGIES, Strategy, UnitPool
+from lidal3d.strategies.kinds import kinds_in_words
 from lidal3d.strategies.pool import ARRAYS
 from lidal3d.strategies.strategy import SIGNALS
 
@@ -293,7 +294,7 @@ def test_the_documentation_has_its_row(strategy: Strategy, docs_rows: dict[str, 
     assert (asks, paper) == (strategy.asks, strategy.paper)
     assert needs == (", ".join(sorted(strategy.needs)) or "–")
     assert columns == (", ".join(f"`{column}`" for column in strategy.columns) or "–")
-    assert kinds == ", ".join(sorted(strategy.kinds or {"any"}))
+    assert kinds == kinds_in_words(strategy.possible_kinds)
     assert budgets == ("all" if strategy.currencies == CURRENCIES else ", ".join(strategy.currencies))
 
 

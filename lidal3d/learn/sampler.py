@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,9 +28,15 @@ MOST_POINTS = 2.0
 
 @dataclass(frozen=True)
 class Batch(Fed):
-    """One step's input, and the state of the sampler after it, plain values."""
+    """One step's input.
+
+    Attributes:
+        state: of the sampler after it, plain values.
+        other: the network's arguments for other frames, of which something is learnt whatever their labels.
+    """
 
     state: dict[str, Any]
+    other: tuple[Any, ...] | None = None
 
 
 class Sampler:
@@ -88,7 +94,7 @@ class Sampler:
                 fed = self._feed.batch(items, views, self._classes, self._device)
                 if self._agree(bool((fed.targets != IGNORE).any())):
                     self._fruitless = 0
-                    return Batch(fed.inputs, fed.targets, fed.weights, self.state())
+                    return Batch(fed.inputs, fed.targets, fed.weights, self.state(), units=fed.units)
             self._fruitless += len(drawn)
         raise DataError(self._feed.nothing_labelled(self._frames))
 
@@ -119,7 +125,14 @@ class Sampler:
         return item.labelled_share, item.share
 
 
-def ahead(sampler: Sampler, steps: int) -> Iterator[Batch]:
+class BatchSource(Protocol):
+    """Makes batches one after the other."""
+
+    def next(self) -> Batch:
+        """The next one."""
+
+
+def ahead(sampler: BatchSource, steps: int) -> Iterator[Batch]:
     """The next `steps` batches; with more than one thread, each is made while the one before it is learnt."""
     if threads() == 1:
         for _ in range(steps):
