@@ -82,13 +82,12 @@ def test_neighbours_are_near_in_time_and_far_in_space() -> None:
     frames = [moving[k] for k in (0, 1, 2, 4, 5)]
     assert [n.tolist() for n in neighbours(frames, 2, 2.0)] == [[2], [0, 2], [0, 3], [2], [3]]
     assert [n.tolist() for n in neighbours(list(parked)[:2], 2, 1.0)] == [[1], [0]]
-    encoder = build_encoder("sparse", TINY.pretrain)
     with pytest.raises(DataError, match="none of 1 frames has another"):
-        NeighbourPairs([moving[0]], encoder, TINY)
+        NeighbourPairs([moving[0]], TINY)
 
 
 def test_a_neighbours_view_has_the_regions_of_the_same_places() -> None:
-    pairs = NeighbourPairs(list(SPARSE), build_encoder("sparse", TINY.pretrain), TINY)
+    pairs = NeighbourPairs(list(SPARSE), TINY)
     first, second = pairs.frames.view(0), pairs.frames.view(2)
     carried = pairs._carried(0, 2, first, second)
     places = [view.elements[:, :3] + [1.5 * frame, 0, 0] for view, frame in ((first, 0), (second, 2))]

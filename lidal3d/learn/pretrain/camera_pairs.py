@@ -16,7 +16,7 @@ from lidal3d.learn.pretrain.encoders import EncoderNetwork, Tokenised, build_enc
 from lidal3d.learn.pretrain.frames import RegionFrames
 from lidal3d.learn.pretrain.pairs import Pairs
 from lidal3d.learn.pretrain.views import Regions, View, random_view
-from lidal3d.scene.pixels import WIDTH, PixelSource, picture_shape
+from lidal3d.scene.pixels import CAMERA, WIDTH, PixelSource, picture_shape
 from lidal3d.scene.projection import visible_pixels
 from lidal3d.scene.scene import CameraImage, Frame
 
@@ -46,8 +46,8 @@ class CameraPairs(Pairs):
         DataError: the first sweep has no camera images.
     """
 
-    def __init__(self, frames: Sequence[Frame], encoder: EncoderNetwork, config: Config) -> None:
-        super().__init__(frames, encoder, config)
+    def __init__(self, frames: Sequence[Frame], config: Config) -> None:
+        super().__init__(frames, config)
         # Regions are those of the sweep, whichever of the two is trained for.
         self.frames = RegionFrames([frame.sweep() for frame in frames], config)
         self._pictures = frames
@@ -55,17 +55,18 @@ class CameraPairs(Pairs):
             raise DataError(
                 f"scene {frames[0].scene.id} has no camera images; take pretrain.views=augment or neighbour"
             )
-        other = "image" if encoder.kind == "sparse" else "sparse"
-        companion = Fitted(build_encoder(other, config.pretrain, config.pretrain.seed + 1), encoder.dimensions)
-        companion.to(encoder.device)
-        self.others = (companion,)
-        self.encoders = (encoder, companion)
+
+    def companion(self, encoder: EncoderNetwork) -> EncoderNetwork:
+        """A new encoder of the other sensor."""
+        other, settings = "image" if encoder.kind == "sparse" else "sparse", self.config.pretrain
+        companion = Fitted(build_encoder(other, settings, settings.seed + 1), encoder.dimensions)
+        return companion.to(encoder.device)
 
     def pair(self, index: int, rng: np.random.Generator) -> tuple[View, View]:
         """A random view of the encoder's own sensor, and one of the other's."""
         sweep = self.frames.view(index)
         views = (sweep, self._seen(index, sweep, rng))
-        first, second = views if self.encoders[0].kind == "sparse" else views[::-1]
+        first, second = views if self._pictures[index].scene.sensor != CAMERA else views[::-1]
         return random_view(first, self.config.pretrain, rng), random_view(second, self.config.pretrain, rng)
 
     def _seen(self, index: int, sweep: View, rng: np.random.Generator) -> View:
