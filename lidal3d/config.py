@@ -290,6 +290,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "interframe": {"window": "index"},
         "select": {"score": "divergence_paper", "rule": "paper", "earlier_rounds": False, "min_points": 1},
         "d2ada": {"rule": "paper"},
+        "vaal": {"rule": "paper"},
         "pt4al": {"rule": "paper", "min_gap_s": 0},
         "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,
                    "max_entropy": 1e9, "min_confidence": 0, "max_class_share": 1, "weight": 1},
