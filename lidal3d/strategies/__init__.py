@@ -44,6 +44,7 @@ from lidal3d.strategies.redal import REDAL
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.strategies.tracks import LIDAL_BY_TRACK, TRACK_DISAGREEMENT
 from lidal3d.strategies.usl import USL
+from lidal3d.strategies.vaal import VAAL, VAAL_ENCODER
 
 __all__ = ["STRATEGIES", "Strategy", "UnitPool", "strategy_named"]
 
@@ -70,6 +71,8 @@ _ALL = (
     D2ADA,
     D2ADA_DENSITY,
     D2ADA_FRAMES,
+    VAAL,
+    VAAL_ENCODER,
     PT4AL,
     PT4AL_START,
     GEAL,
