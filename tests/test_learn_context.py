@@ -9,10 +9,10 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from lidal3d.config import TrainConfig
 from lidal3d.learn.batch import Sweep
 from lidal3d.learn.context import near_labels
-from lidal3d.learn.sampler import MOST_SWEEPS, Sampler
+from lidal3d.learn.sampler import MOST_FRAMES, Sampler
+from lidal3d.learn.sweeps import Sweeps
 
 CLASSES = 3
 
@@ -46,8 +46,8 @@ def sweep(rng: np.random.Generator, labelled: int) -> Sweep:
 
 
 def sampler_of(sweeps: list[Sweep], batch: int, seed: int = 0, context_m: float = 1.0) -> Sampler:
-    config = TrainConfig(batch=batch, voxel_m=0.5, context_m=context_m)
-    return Sampler(len(sweeps), sweeps.__getitem__, config, np.random.default_rng(seed), torch.device("cpu"), CLASSES)
+    feed, rng = Sweeps(0.5, context_m=context_m), np.random.default_rng(seed)
+    return Sampler(len(sweeps), sweeps.__getitem__, feed, batch, CLASSES, rng, torch.device("cpu"))
 
 
 def test_a_cut_sweep_keeps_its_labels_and_knows_its_shares() -> None:
@@ -83,7 +83,7 @@ def test_whole_sweeps_are_drawn_one_by_one_and_each_once_a_round() -> None:
 
 def test_sweeps_of_nothing_do_not_fill_a_step_for_ever() -> None:
     empty = Sweep(np.empty((0, 4), np.float32), np.empty(0, np.uint8), None, 0)
-    assert len(sampler_of([empty], 1)._draw()) == MOST_SWEEPS
+    assert len(sampler_of([empty], 1)._draw()) == MOST_FRAMES
 
 
 def test_a_restored_sampler_goes_on_alike() -> None:
@@ -93,4 +93,4 @@ def test_a_restored_sampler_goes_on_alike() -> None:
         state = sampler.next().state
     other = sampler_of(sweeps, 1, seed=9)
     other.restore(state)
-    torch.testing.assert_close(sampler.next().data.features, other.next().data.features, rtol=0, atol=0)
+    torch.testing.assert_close(sampler.next().inputs[0], other.next().inputs[0], rtol=0, atol=0)

@@ -29,6 +29,7 @@ from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.pseudo import is_off
 from lidal3d.strategies import STRATEGIES, Strategy, strategy_named
+from lidal3d.strategies.kinds import PICTURES, kinds_in_words
 from lidal3d.strategies.strategy import HOW_TO_GET
 from lidal3d.strategies.wanted import EXTRAS, Wanted, needing
 from lidal3d.tracks.units import KIND as TRACK
@@ -76,7 +77,7 @@ def score_drive(
         UsageError: no such strategy, or one that needs what the predictions or the drive lack.
     """
     sources = signals or SignalSources()
-    named = strategies_for_scores(strategies, sources)
+    named = strategies_for_scores(strategies, sources, config.units.kind)
     refuse_lacking(named, predictions, scenes, sources)
     refuse_other_sensor(config.units, scenes)
     if config.units.kind == TRACK:
@@ -137,16 +138,34 @@ def score_source(
     return PredictionStore.open(predictions) if predictions else live_source(scenes, str(model), config.predict, device)
 
 
-def strategies_for_scores(names: Sequence[str], sources: SignalSources | None = None) -> list[Strategy]:
-    """The named strategies, each once; "all" stands for those that look at no label and lack no source of a signal.
+def strategies_for_scores(
+    names: Sequence[str], sources: SignalSources | None = None, kind: str | None = None
+) -> list[Strategy]:
+    """The named strategies, each once; "all" stands for those that look at no label and lack nothing else.
+
+    Args:
+        names: of strategies, or "all".
+        sources: what signals can be made from.
+        kind: of the units; None for any.
 
     Raises:
-        UsageError: a name that no strategy has.
+        UsageError: a name that no strategy has, or one that is not for units of the kind.
     """
     absent = {"labels", "loss_head", "pretext", *(sources or SignalSources()).absent}
-    every = [name for name, strategy in STRATEGIES.items() if not absent & strategy.needs]
+    every = [
+        name
+        for name, strategy in STRATEGIES.items()
+        if not absent & strategy.needs and (kind not in PICTURES or kind in strategy.possible_kinds)
+    ]
     listed = [one for name in names for one in (every if name == ALL else [name])]
-    return [strategy_named(name) for name in dict.fromkeys(listed)]
+    chosen = [strategy_named(name) for name in dict.fromkeys(listed)]
+    for strategy in chosen:
+        if kind in PICTURES and kind not in strategy.possible_kinds:
+            words = kinds_in_words(strategy.possible_kinds)
+            raise UsageError(
+                f"strategy '{strategy.name}' is for {words}, not for {kinds_in_words([kind])}; take another"
+            )
+    return chosen
 
 
 def refuse_lacking(

@@ -4,7 +4,7 @@
 
     SEED/initial.json                      the initial set
     SEED/initial/model.safetensors, evaluation.json      the model that all strategies of the seed start from
-    SEED/encoder/encoder.safetensors       what strategies ask beside it, where the experiment trains one
+    SEED/encoder-NAME/encoder.safetensors  what strategies ask beside it, where the experiment trains one
     SEED/full/…                            the same with all labels
     SEED/ROW/ledger.jsonl                  who labelled what, when
     SEED/ROW/round-K/queue/                the K-th choice: a manifest, as `lidal3d select` writes it
@@ -30,7 +30,7 @@ from lidal3d.rounds.choosing import SCORES, SOURCE_SCORES, assumed_in, choose
 from lidal3d.rounds.held_out import held_out_records
 from lidal3d.rounds.initial import initial_records
 from lidal3d.rounds.ledger import Ledger
-from lidal3d.rounds.links import ENCODER, EVALUATION_FILE, MODEL_FILE, Link, round_folder, seed_folder
+from lidal3d.rounds.links import EVALUATION_FILE, MODEL_FILE, Link, encoder_name, round_folder, seed_folder
 from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth
 from lidal3d.rounds.record import Record, by_people
@@ -57,8 +57,8 @@ def run_link(link: Link, tick: Tick) -> None:
         world = open_world(link.experiment.world, link.out)
         if link.what == "initial":
             _run_initial(link, world, tick)
-        elif link.what == ENCODER:
-            _run_encoder(link, world, tick)
+        elif (encoder := encoder_name(link)) is not None:
+            _run_encoder(link, world, encoder, tick)
         elif link.what == "full":
             _run_full(link, world, tick)
         else:
@@ -83,14 +83,13 @@ def initial_set(link: Link, world: World) -> list[Record]:
     return [Record.from_dict(fields) for fields in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def _run_encoder(link: Link, world: World, tick: Tick) -> None:
+def _run_encoder(link: Link, world: World, name: str, tick: Tick) -> None:
     """What strategies ask beside the model: trained on the training frames, no label read."""
     from lidal3d.jobs.pretrain import pretrain_on
 
-    settings = link.experiment.encoder
-    assert settings is not None
+    settings = link.experiment.encoders[name]
     assert settings.method is not None
-    config = link.experiment.shared_settings().updated(settings.config, "encoder.config")
+    config = link.experiment.shared_settings().updated(settings.config, f"encoders.{name}.config")
     pretrain_on(world.train, link.folder, settings.method, config, derived_seed("encoder", link.seed), link.device)
     tick()
 

@@ -34,9 +34,9 @@ from lidal3d.units import make_partition
 
 # What an experiment lacks for a signal.
 IN_EXPERIMENTS = {
-    "embeddings": "give the experiment an encoder",
-    "patterns": "give the experiment an encoder",
-    "pretext": "give the experiment an encoder of method masked",
+    "embeddings": "give the experiment `encoders`, and the row the name of one",
+    "patterns": "give the experiment `encoders`, and the row the name of one",
+    "pretext": "give the experiment an encoder of method masked, and the row its name",
     "loss_head": "set learning_loss.weight for the row",
 }
 SCORES, SOURCE_SCORES = "scores", "source-scores"  # folders, gone when the choice is made

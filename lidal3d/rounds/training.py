@@ -16,6 +16,7 @@ from lidal3d.rounds.evaluation import evaluate
 from lidal3d.rounds.links import EVALUATION_FILE, MODEL_FILE, Link
 from lidal3d.rounds.seeds import derived_seed
 from lidal3d.rounds.world import World
+from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Frame, Scene
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ def training_frames(labels: CountedLabels, world: World, config: TrainConfig, sa
 
     The loss of a step is a mean over its labelled points. Where whole frames and frames with one small region are
     drawn alike, a region's points weigh a hundred times those of a frame, and the whole frames are hardly seen. Not so
-    with `context_m`: there a step is filled with labels of as many frames as it takes, and each is drawn as often.
+    with `context_m` or `window_px`: there a step is filled with labels of as many frames as it takes, and each is drawn
+    as often.
     """
     frames = labels.frames(world.train_by_id)
-    if sampling == "frames" or config.context_m:
+    if sampling == "frames" or config.fills(any(frame.scene.sensor == CAMERA for frame in frames)):
         return frames
     points = np.array([labels.points(frame) for frame in frames], np.float64)
     times = np.maximum(1, np.rint(points / points.sum() * config.steps * config.batch)).astype(int)
@@ -75,15 +77,16 @@ def train_model(
     start: Path | None,
 ) -> None:
     """Train where there is no model yet, from the weights of the model in `start` or from fresh ones."""
+    from lidal3d.learn.feeds import architecture_for
     from lidal3d.learn.model import load_model
-    from lidal3d.learn.train import architecture_for, train
+    from lidal3d.learn.train import train
 
     remove_abandoned(folder)
     if (folder / MODEL_FILE).is_file():
         return
     # Neither row nor stage is in it: with the same labels two strategies get the same model.
     settings = config.model_copy(update={"seed": derived_seed("train", link.seed, number)})
-    architecture = architecture_for(world.classes, settings)
+    architecture = architecture_for(world.classes, settings, frames)
     initial = None if start is None else load_model(start, world.classes.classes, architecture)
     # A checkpoint goes on where a kill cut a long training off; short ones start again.
     kept = folder if settings.checkpoint_every else None

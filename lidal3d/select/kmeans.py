@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lloyd's k-means on unit features, seeded by k-means++, a block of rows at a time."""
+"""Lloyd's k-means on unit features, seeded by k-means++ or by given rows, a block of rows at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ _ROWS = 8192
 
 
 def kmeans(
-    features: npt.NDArray[np.floating], clusters: int, rng: np.random.Generator, iterations: int = ITERATIONS
+    features: npt.NDArray[np.floating],
+    clusters: int,
+    rng: np.random.Generator,
+    iterations: int = ITERATIONS,
+    seeds: npt.NDArray[np.int64] | None = None,
 ) -> tuple[npt.NDArray[np.int64], Float64]:
     """Clusters of features (K, D).
 
@@ -25,6 +29,7 @@ def kmeans(
         clusters: how many; no more than K are made.
         rng: for the seeds.
         iterations: at most; it stops when nothing changes.
+        seeds: the rows that are the first centres, or None to draw them by k-means++.
 
     Returns:
         (K,) the cluster of each row, and (K,) the squared distance to its centre. A cluster that runs empty starts
@@ -34,8 +39,10 @@ def kmeans(
     count = min(clusters, len(wide))
     if not count:
         return np.empty(0, np.int64), np.empty(0)
-    one_each = Account(np.ones(len(wide), np.int64), np.zeros(len(wide), np.int64), 0, count)
-    centers = wide[spread(int(rng.integers(len(wide))), euclidean(wide), one_each, rng)]
+    if seeds is None:
+        one_each = Account(np.ones(len(wide), np.int64), np.zeros(len(wide), np.int64), 0, count)
+        seeds = spread(int(rng.integers(len(wide))), euclidean(wide), one_each, rng)
+    centers = wide[seeds[:count]]
     labels, distance = _assign(wide, centers)
     for _ in range(iterations):
         centers = _centers(wide, labels, distance, count)

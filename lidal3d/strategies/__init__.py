@@ -41,6 +41,7 @@ from lidal3d.strategies.ranked import (
 from lidal3d.strategies.redal import REDAL
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.strategies.tracks import LIDAL_BY_TRACK, TRACK_DISAGREEMENT
+from lidal3d.strategies.usl import USL
 
 __all__ = ["STRATEGIES", "Strategy", "UnitPool", "strategy_named"]
 
@@ -85,6 +86,7 @@ _ALL = (
     LIDAL_VALIDATED,
     TRACK_DISAGREEMENT,
     LIDAL_BY_TRACK,
+    USL,
 )
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
