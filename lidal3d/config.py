@@ -21,7 +21,8 @@ from lidal3d.settings.base import Settings
 from lidal3d.settings.geal import GealConfig
 from lidal3d.settings.joint import JointConfig
 from lidal3d.settings.learning_loss import LearningLossConfig
-from lidal3d.settings.pretrain import PretrainConfig
+from lidal3d.settings.masked import MaskedConfig
+from lidal3d.settings.pretrain import BarlowConfig, PretrainConfig, TwistConfig
 from lidal3d.settings.pt4al import Pt4alConfig
 from lidal3d.settings.tod import TodConfig
 from lidal3d.settings.usl import UslConfig
@@ -172,19 +173,26 @@ class CarryConfig(Settings):
 
 
 class TrainConfig(Settings):
-    """The built-in sparse U-Net and its training."""
+    """The built-in networks and their training."""
 
-    architecture: Literal["minkunet", "spvcnn"] = Field("minkunet", description="spvcnn adds a point branch")
+    architecture: Literal["minkunet", "spvcnn", "unet2d"] = Field(
+        "minkunet", description="spvcnn adds a point branch; of pictures it is unet2d"
+    )
     backend: Literal["torch", "spconv"] = Field("torch", description="what computes sparse convolutions in training")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16: mixed precision, for GPUs")
-    width: float = Field(0.25, gt=0, description="factor on the channels 32 32 64 128 256 256 128 96 96")
+    width: float = Field(0.25, gt=0, description="factor on the channels, for sweeps 32 32 64 128 256 256 128 96 96")
     blocks: int = Field(1, ge=1, description="residual blocks a level")
     voxel_m: float = Field(0.2, gt=0, description="edge of a voxel")
     max_range_m: float = Field(60.0, gt=0, description="points further away are not used in training")
     steps: int = Field(400, ge=1, description="optimiser steps")
-    batch: int = Field(1, ge=1, description="sweeps a step over all processes; with context_m as many labels, of more")
+    batch: int = Field(
+        1, ge=1, description="sweeps or pictures a step over all processes; with context_m or window_px parts of more"
+    )
     context_m: float = Field(
         0.0, ge=0, description="train only on points this near to a label, so that a step holds more labels; 0: all"
+    )
+    window_px: int = Field(
+        128, ge=0, description="of pictures a step sees windows of this edge, each about a label of another; 0: all"
     )
     learning_rate: float = Field(3e-3, gt=0, description="peak of the schedule")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="what follows the linear rise")
@@ -195,6 +203,10 @@ class TrainConfig(Settings):
     )
     checkpoint_every: int = Field(0, ge=0, description="steps between checkpoints to resume from; 0 writes none")
     seed: int = Field(0, description="seed of everything random in training")
+
+    def fills(self, pictures: bool) -> bool:
+        """Whether a step is filled with labels of as many frames as it takes."""
+        return (self.window_px if pictures else self.context_m) > 0
 
 
 class PredictConfig(Settings):
@@ -235,6 +247,9 @@ class Config(Settings):
     train: TrainConfig = TrainConfig()
     joint: JointConfig = JointConfig()
     pretrain: PretrainConfig = PretrainConfig()
+    twist: TwistConfig = TwistConfig()
+    barlow: BarlowConfig = BarlowConfig()
+    masked: MaskedConfig = MaskedConfig()
     predict: PredictConfig = PredictConfig()
     report: ReportConfig = ReportConfig()
 
@@ -275,6 +290,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "interframe": {"window": "index"},
         "select": {"score": "divergence_paper", "rule": "paper", "earlier_rounds": False, "min_points": 1},
         "d2ada": {"rule": "paper"},
+        "usl": {"neighbours": 20, "exclude_s": 0, "iterations": 2, "weight": 1.5, "momentum": 0, "nearest": 128,
+                "horizon": 1e9, "scale": "paper"},
+        "geal": {"patterns": 5, "cut": "squash", "frame_share": 0},
+        "vaal": {"rule": "paper"},
+        "pt4al": {"rule": "paper", "min_gap_s": 0},
         "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,
                    "max_entropy": 1e9, "min_confidence": 0, "max_class_share": 1, "weight": 1},
         "train": {"width": 1.0, "blocks": 2, "voxel_m": 0.05, "steps": 20000, "batch": 5, "learning_rate": 1e-3,

@@ -17,8 +17,9 @@ from experiments import tiny
 from lidal3d.jobs.experiment import experiment_job
 from lidal3d.learn.batch import VOXEL_FEATURES
 from lidal3d.learn.minkunet import Architecture
-from lidal3d.learn.model import Model
+from lidal3d.learn.model import Model, load_model
 from lidal3d.learn.networks import build
+from lidal3d.rounds.label_store import LabelStore
 from lidal3d.rounds.ledger import Ledger
 from lidal3d.scene.open import open_drive
 
@@ -250,3 +251,51 @@ def test_labels_of_a_wrong_length_or_of_other_classes_are_refused(lidal3d, queue
     assert "2 classes ['car', 'road']" in line
     assert "the queue has 19" in line
     assert queue.ledger.read_bytes() == ledger
+
+
+def test_training_takes_the_answers_and_nothing_else(lidal3d, queue, tmp_path):
+    """Export, label, ingest, train: the model is that of a drive whose label files hold the answers and no more."""
+    lidal3d.fine(*queue.ingest())
+    store, (scene,) = LabelStore.open(queue.labels), open_drive(queue.drive)
+    shutil.copytree(queue.drive, tmp_path / "answered")
+    shutil.rmtree(tmp_path / "answered" / "sequences" / "00" / "labels")
+    raw_of = dict(enumerate(scene.label_map.train_to_raw))
+    unanswered = 0
+    for _, name in store.frames():
+        labels = store.labels("00", name, len(scene[scene.frame_names.index(name)].points()))
+        unanswered += int((labels == 255).sum())
+        raw = np.array([raw_of.get(label, 0) for label in labels.tolist()], "<u4")
+        assert ((raw == 0) == (labels == 255)).all()
+        path = tmp_path / "answered" / "sequences" / "00" / "labels" / f"{name}.label"
+        path.parent.mkdir(exist_ok=True)
+        raw.tofile(path)
+    assert 0 < len(store.frames()) < len(scene)
+    assert unanswered > 0
+    told = lidal3d.fine("train", tmp_path / "answered", "-o", tmp_path / "by_files", *TRAIN)
+    assert f"{len(store.frames())} labelled frame" in told
+    shutil.rmtree(queue.drive / "sequences" / "00" / "labels")
+    told = lidal3d.fine("train", queue.drive, "--labels", queue.labels, "-o", tmp_path / "by_answers", *TRAIN)
+    assert f"{len(store.frames())} labelled frame" in told
+    mine, theirs = (load_model(tmp_path / name).network.state_dict() for name in ("by_answers", "by_files"))
+    assert all((mine[key] == theirs[key]).all() for key in theirs)
+
+
+def test_labels_that_do_not_fit_are_not_trained_on(lidal3d, queue, tmp_path):
+    lidal3d.fine(*queue.ingest())
+    answered = {name for _, name in LabelStore.open(queue.labels).frames()}
+    bare = next(name for name in open_drive(queue.drive)[0].frame_names if name not in answered)
+    train = ("train", queue.drive, "-o", tmp_path / "model", *TRAIN, "--labels")
+    assert f"{bare}.npy: no answers" in lidal3d.fault(*train, queue.labels, "--frame", f"00/{bare}")
+    assert "labels.yaml: no labels there" in lidal3d.fault(*train, tmp_path / "nothing")
+    other = write_drive(tmp_path / "other", street(3, scene="05"))
+    line = lidal3d.fault("train", other, "-o", tmp_path / "model", *TRAIN, "--labels", queue.labels)
+    assert "labels of a frame that is none of the drive's 3" in line
+    LabelStore.open_or_create(tmp_path / "empty", open_drive(queue.drive)[0].label_map.classes)
+    assert "answers for 0 of 5 frames" in lidal3d.fault(*train, tmp_path / "empty")
+    path = next(queue.labels.rglob("*.npy"))
+    labels = np.load(path)
+    np.save(path, labels[:-2])
+    assert f"({len(labels) - 2},), the sweep has {len(labels)} points" in lidal3d.fault(*train, queue.labels)
+    (queue.labels / "labels.yaml").write_text("classes: [car, road]\n")
+    assert "2 classes ['car', 'road']…, the drive has 19" in lidal3d.fault(*train, queue.labels)
+    assert not (tmp_path / "model").exists()

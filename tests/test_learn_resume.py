@@ -10,12 +10,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from test_learn_jobs import MAP, memory_scene, settings, sweep, weights_of, write_drive
+from test_learn_jobs import MAP, memory_scene, picture, settings, sweep, weights_of, write_drive
 
 from lidal3d.errors import DataError
 from lidal3d.jobs.train import train_on_drive
@@ -24,7 +25,9 @@ from lidal3d.learn.log import LOG_FILE
 from lidal3d.learn.loss import clip_gradients, rate
 from lidal3d.learn.model import Model
 from lidal3d.learn.sampler import Sampler, ahead
-from lidal3d.learn.train import _sweep, train
+from lidal3d.learn.sweeps import Sweeps
+from lidal3d.learn.train import _item, train
+from lidal3d.scene.scene import Frame
 
 STEPS = 9
 
@@ -38,7 +41,8 @@ def run(folder: Path | str | None, stop_at: int | None = None, kill: bool = Fals
                 os.kill(os.getpid(), signal.SIGKILL)
             raise InterruptedError
 
-    frames = list(memory_scene(*(sweep(i, 300) for i in range(5))))
+    pictures = changes.get("architecture") == "unet2d"
+    frames = list(memory_scene(*(picture(i) if pictures else sweep(i, 300) for i in range(5))))
     config = settings(**{"steps": STEPS, "checkpoint_every": 2, **changes}).train
     return train(frames, MAP, config, progress=progress, folder=folder)
 
@@ -47,12 +51,18 @@ def same(a: Model, b: Model) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(weights_of(a), weights_of(b), strict=True))
 
 
+def sampler_of(frames: Sequence[Frame], seed: int) -> Sampler:
+    feed = Sweeps(0.5)
+    rng = np.random.default_rng(seed)
+    return Sampler(len(frames), lambda i: _item(frames[i], None, feed), feed, 2, 2, rng, torch.device("cpu"))
+
+
 def log_of(folder: Path) -> list[dict[str, str]]:
     with (folder / LOG_FILE).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("architecture", ["minkunet", "spvcnn"])
+@pytest.mark.parametrize("architecture", ["minkunet", "spvcnn", "unet2d"])
 def test_cut_off_at_any_step_the_weights_come_out_the_same(architecture: str, tmp_path: Path) -> None:
     whole = run(None, architecture=architecture)
     for stop_at in (1, 5, 9):
@@ -101,16 +111,10 @@ def test_reading_ahead_and_more_threads_change_nothing(tmp_path: Path) -> None:
     torch.set_num_threads(2)
     try:
         frames = list(memory_scene(*(sweep(i, 300) for i in range(5))))
-        made = [
-            Sampler(
-                5, lambda i: _sweep(frames[i], None, settings().train), settings().train, np.random.default_rng(3),
-                torch.device("cpu"), 2,
-            )
-            for _ in range(2)
-        ]  # fmt: skip
+        made = [sampler_of(frames, 3) for _ in range(2)]
         for batch in ahead(made[0], 4):
             alone = made[1].next()
-            assert torch.equal(batch.data.features, alone.data.features)
+            assert torch.equal(batch.inputs[0], alone.inputs[0])
             assert torch.equal(batch.targets, alone.targets)
             assert batch.state == alone.state
         with pytest.raises(InterruptedError):
@@ -125,13 +129,7 @@ def test_reading_ahead_and_more_threads_change_nothing(tmp_path: Path) -> None:
 
 def test_a_sampler_goes_on_from_its_state() -> None:
     frames = list(memory_scene(*(sweep(i, 200) for i in range(3))))
-
-    def sampler() -> Sampler:
-        config = settings().train
-        rng = np.random.default_rng(1)
-        return Sampler(3, lambda i: _sweep(frames[i], None, settings().train), config, rng, torch.device("cpu"), 2)
-
-    first, second = sampler(), sampler()
+    first, second = sampler_of(frames, 1), sampler_of(frames, 1)
     state = [first.next().state for _ in range(4)][1]
     second.restore(state)
     again = [second.next() for _ in range(2)]

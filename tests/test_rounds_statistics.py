@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -149,3 +150,41 @@ def test_curves_are_svg_with_a_band_where_there_are_seeds(seeds):
     for circle in (element for element in root.iter() if element.tag.endswith("circle")):
         assert 0 < float(circle.get("cx", -1)) < width
         assert 0 < float(circle.get("cy", -1)) < height
+
+
+def texts_and_bands(drawn: list[Measured]) -> tuple[list[str], list[list[tuple[float, float]]]]:
+    """The words of a figure, and the corners of each band."""
+    root = ElementTree.fromstring(curves_svg("toy", drawn))
+    words = [element.text or "" for element in root.iter() if element.tag.endswith("text")]
+    bands = [element.get("points", "") for element in root.iter() if element.tag.endswith("polygon")]
+    return words, [[tuple(map(float, corner.split(","))) for corner in band.split()] for band in bands]  # type: ignore[misc]
+
+
+def test_ticks_are_round_numbers_with_commas_and_times_have_a_fitting_unit():
+    drawn = [Measured(**{**r.__dict__, "units": 1540 * r.round, "seconds": 1540.0 * r.round}) for r in rows()]
+    words, _ = texts_and_bands(drawn)
+    assert "labelling time, minutes" in words
+    assert {"1,000", "4,000", "20", "60", "0", "3"} <= set(words)
+    numbers = [word for word in words if re.fullmatch(r"[0-9.,e+]+", word)]
+    assert all(re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})*(\.[0-9]+)?", number) for number in numbers)
+    days = [Measured(**{**r.__dict__, "seconds": 5e5 * r.round}) for r in rows()]
+    assert "labelling time, hours" in texts_and_bands(days)[0]
+
+
+@pytest.mark.parametrize(("seeds", "what"), [((0, 1), "range over 2 seeds"), ((0, 1, 2), "95 % band over 3 seeds")])
+def test_a_band_of_two_seeds_is_their_range_and_never_the_whole_panel(seeds, what):
+    drawn = rows(seeds=seeds, strategies=("random",))
+    words, bands = texts_and_bands(drawn)
+    assert words[0] == f"toy: mIoU on the validation scenes, mean and {what}"
+    # Two ticks of the y axis tell what its pixels mean.
+    root = ElementTree.fromstring(curves_svg("toy", drawn))
+    ticks = [e for e in root.iter() if e.tag.endswith("text") and e.get("text-anchor") == "end"][:2]
+    (y0, v0), (y1, v1) = ((float(e.get("y", 0)) - 4, float(e.text or 0)) for e in ticks)
+    corners, rounds = bands[0], 4
+    for number in range(rounds):
+        miou = [100 * r.miou for r in drawn if r.round == number]
+        mean, half = mean_and_band(miou)
+        low, high = (min(miou), max(miou)) if len(seeds) == 2 else (mean - half, mean + half)
+        shown = [v0 + (y - y0) * (v1 - v0) / (y1 - y0) for _, y in (corners[number], corners[2 * rounds - 1 - number])]
+        lowest, highest = (v0 + (edge - y0) * (v1 - v0) / (y1 - y0) for edge in (46 + 250, 46))
+        assert shown == pytest.approx([min(high, highest), max(low, lowest)], abs=0.05)

@@ -26,14 +26,15 @@ import torch
 
 from lidal3d.config import TrainConfig
 from lidal3d.files import write_json
+from lidal3d.learn.architecture import Architecture, Network
 from lidal3d.learn.backends import using_backend
 from lidal3d.learn.batch import VOXEL_FEATURES, Sweep, network_input
 from lidal3d.learn.engine import engine
-from lidal3d.learn.minkunet import Architecture, Trunk
 from lidal3d.learn.networks import build
 from lidal3d.learn.processes import ALONE
 from lidal3d.learn.sampler import Batch, Sampler, ahead
 from lidal3d.learn.sparse import Level
+from lidal3d.learn.sweeps import Sweeps
 from lidal3d.learn.threads import own_threads
 from lidal3d.learn.train import Trainer
 from lidal3d.sim import SimConfig, simulate
@@ -75,10 +76,11 @@ def timed(function: Callable[[], object], repeats: int, wait: Callable[[], objec
 
 def sampler_of(sweep: Sweep, config: TrainConfig, device: str) -> Sampler:
     """Endless batches of the one sweep."""
-    return Sampler(1, lambda _: sweep, config, np.random.default_rng(0), torch.device(device), CLASSES)
+    feed, rng = Sweeps(config.voxel_m, config.augmentation), np.random.default_rng(0)
+    return Sampler(1, lambda _: sweep, feed, config.batch, CLASSES, rng, torch.device(device))
 
 
-def network_of(config: TrainConfig) -> Trunk:
+def network_of(config: TrainConfig) -> Network:
     """Of the settings' size, with random weights."""
     return build(Architecture(CLASSES, VOXEL_FEATURES, config.width, config.blocks, config.architecture))
 
@@ -90,7 +92,7 @@ def measure(sweep: Sweep, config: TrainConfig, device: str, repeats: int) -> dic
     sampler = sampler_of(sweep, config, device)
     coming = ahead(sampler, repeats + 3)
     one = sampler_of(sweep, config, device).next()
-    keys = one.data.voxels.keys
+    keys = one.inputs[1].keys
     view = torch.from_numpy(sweep.points).to(device)
     with engine(device, config.precision, ALONE) as run, using_backend(config.backend), own_threads():
         trainer = Trainer(run, network, torch.ones(CLASSES), config)

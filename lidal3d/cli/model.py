@@ -40,6 +40,10 @@ def train(
     scene: Scenes = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps (train.steps).")] = None,
     initial: Annotated[Path | None, typer.Option(help="Start from this model.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Answers of `lidal3d ingest`, in place of the drive's own labels."),
+    ] = None,
     preset: Preset = "default",
     file: ConfigFile = None,
     assignments: Assignments = None,
@@ -48,6 +52,8 @@ def train(
     device: Device = "cpu",
 ) -> None:
     """Train the built-in model on labelled frames. It is a sparse U-Net, on the CPU or a GPU.
+
+    With --labels on all frames with an answer; points that nobody answered are left out.
 
     On several GPUs: torchrun --nproc_per_node 4 -m lidal3d train DRIVE --out MODEL --device cuda.
     """
@@ -69,7 +75,7 @@ def train(
 
         trained = train_on_drive(
             drive, out, chosen, frame, scene, show,
-            initial=initial, layout=layout, label_map=label_map, device=device, processes=processes,
+            labels=labels, initial=initial, layout=layout, label_map=label_map, device=device, processes=processes,
         )  # fmt: skip
     if not processes.writes:
         return

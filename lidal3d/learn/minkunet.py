@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-
 from torch import Tensor, nn
 
+from lidal3d.learn.architecture import Architecture, Network
+from lidal3d.learn.loss_prediction.taps import Tap
+from lidal3d.learn.points import parents
 from lidal3d.learn.sparse import (
     DownConv,
     Level,
@@ -20,36 +21,7 @@ from lidal3d.learn.sparse import (
     concatenate,
     relu,
 )
-
-CHANNELS = (32, 32, 64, 128, 256, 256, 128, 96, 96)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What a checkpoint must agree on to fit a network.
-
-    Attributes:
-        classes: C outputs.
-        channels_in: input features a voxel.
-        width: factor on CHANNELS.
-        blocks: residual blocks a level.
-        name: the kind of network.
-    """
-
-    classes: int
-    channels_in: int
-    width: float
-    blocks: int
-    name: str = "minkunet"
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Widths of stem, four levels down, four levels up."""
-        return tuple(max(1, round(c * self.width)) for c in CHANNELS)
-
-    def to_dict(self) -> dict[str, object]:
-        """As plain values, for a file's header."""
-        return asdict(self)
+from lidal3d.learn.voxels import unpack
 
 
 class ResidualBlock(nn.Module):
@@ -100,12 +72,11 @@ class Up(nn.Module):
         return result
 
 
-class Trunk(nn.Module):
+class Trunk(Network):
     """What the networks share: input normalisation, a stem, four levels down, four levels up, a linear head."""
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.architecture = architecture
+        super().__init__(architecture)
         c = architecture.channels
         # Metres, intensities and offsets differ by orders of magnitude: the network learns what is usual for its data.
         self.input_norm = VoxelNorm(architecture.channels_in, affine=False)
@@ -128,6 +99,22 @@ class Trunk(nn.Module):
             skips.append(x)
             x = down(x)
         return x, skips
+
+    def tap_modules(self) -> list[nn.Module]:
+        """What a loss head reads, see `lidal3d.learn.loss_prediction.taps`: the coarsest level, and the four ways up."""
+        return [self.downs[-1], *self.ups]
+
+    def tap_channels(self) -> tuple[int, ...]:
+        """The widths of the taps."""
+        return self.architecture.channels[4:]
+
+    def tap(self, output: SparseTensor, inputs: tuple[Tensor, Level]) -> Tap:
+        """A level's features, and which of its voxels lies around each of the finest."""
+        finest = level = inputs[1]
+        levels = 0
+        while level is not output.level:
+            level, levels = level.coarser, levels + 1
+        return Tap(output.features, parents(finest, levels)[0], unpack(level.keys)[1])
 
 
 class MinkUNet(Trunk):

@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lidal3d.learn.minkunet import Architecture, Trunk
+from lidal3d.learn.architecture import Architecture
+from lidal3d.learn.minkunet import Trunk
 from lidal3d.learn.points import to_points, to_voxels
 from lidal3d.learn.sparse import Level, SparseTensor, VoxelNorm, as_level
 from lidal3d.learn.together import together

@@ -4,7 +4,7 @@
 
     SEED/initial.json                      the initial set
     SEED/initial/model.safetensors, evaluation.json      the model that all strategies of the seed start from
-    SEED/encoder/encoder.safetensors       what strategies ask beside it, where the experiment trains one
+    SEED/encoder-NAME/encoder.safetensors  what strategies ask beside it, where the experiment trains one
     SEED/full/…                            the same with all labels
     SEED/ROW/ledger.jsonl                  who labelled what, when
     SEED/ROW/round-K/queue/                the K-th choice: a manifest, as `lidal3d select` writes it
@@ -30,12 +30,12 @@ from lidal3d.rounds.choosing import SCORES, SOURCE_SCORES, assumed_in, choose
 from lidal3d.rounds.held_out import held_out_records
 from lidal3d.rounds.initial import initial_records
 from lidal3d.rounds.ledger import Ledger
-from lidal3d.rounds.links import ENCODER, EVALUATION_FILE, MODEL_FILE, Link, round_folder, seed_folder
+from lidal3d.rounds.links import EVALUATION_FILE, MODEL_FILE, Link, encoder_name, round_folder, seed_folder
 from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth
 from lidal3d.rounds.record import Record, by_people
 from lidal3d.rounds.seeds import derived_seed
-from lidal3d.rounds.source import mixed_frames, with_source
+from lidal3d.rounds.source import mixed, with_source
 from lidal3d.rounds.stages import Staged, train_in_stages
 from lidal3d.rounds.training import evaluate_model, train_model, training_frames
 from lidal3d.rounds.world import World, open_world
@@ -57,8 +57,8 @@ def run_link(link: Link, tick: Tick) -> None:
         world = open_world(link.experiment.world, link.out)
         if link.what == "initial":
             _run_initial(link, world, tick)
-        elif link.what == ENCODER:
-            _run_encoder(link, world, tick)
+        elif (encoder := encoder_name(link)) is not None:
+            _run_encoder(link, world, encoder, tick)
         elif link.what == "full":
             _run_full(link, world, tick)
         else:
@@ -83,14 +83,13 @@ def initial_set(link: Link, world: World) -> list[Record]:
     return [Record.from_dict(fields) for fields in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def _run_encoder(link: Link, world: World, tick: Tick) -> None:
+def _run_encoder(link: Link, world: World, name: str, tick: Tick) -> None:
     """What strategies ask beside the model: trained on the training frames, no label read."""
     from lidal3d.jobs.pretrain import pretrain_on
 
-    settings = link.experiment.encoder
-    assert settings is not None
+    settings = link.experiment.encoders[name]
     assert settings.method is not None
-    config = link.experiment.shared_settings().updated(settings.config, "encoder.config")
+    config = link.experiment.shared_settings().updated(settings.config, f"encoders.{name}.config")
     pretrain_on(world.train, link.folder, settings.method, config, derived_seed("encoder", link.seed), link.device)
     tick()
 
@@ -99,11 +98,11 @@ def _run_full(link: Link, world: World, tick: Tick) -> None:
     """All labels, with as many optimiser steps as the last round's model has seen."""
     from lidal3d.learn.train import own_labels
 
-    config = link.experiment.shared_settings().train
+    config = link.experiment.shared_settings()
     trainings = 1 + link.experiment.rounds if link.experiment.start == "warm" else 1
-    config = config.model_copy(update={"steps": config.steps * trainings})
-    frames = mixed_frames(world.labelled_train_frames(), world, link.experiment.world)
-    train_model(link, link.folder, world, config, own_labels, frames, 0, None)
+    config = config.updated({"train": {"steps": config.train.steps * trainings}})
+    frames, portions = mixed(world.labelled_train_frames(), world, link.experiment.world)
+    train_model(link, link.folder, world, config, own_labels, frames, 0, None, portions)
     evaluate_model(link, link.folder, world)
     tick()
 
@@ -144,7 +143,8 @@ def train_again(link: Link, number: int, config: Config, folder: Path) -> dict[s
     with one_thread():
         world = open_world(link.experiment.world, link.out)
         if link.what == "full":
-            train_model(link, folder, world, config.train, own_labels, world.labelled_train_frames(), 0, None)
+            frames, portions = mixed(world.labelled_train_frames(), world, link.experiment.world)
+            train_model(link, folder, world, config, own_labels, frames, 0, None, portions)
         else:
             ledger = Ledger.open(link.folder / "ledger.jsonl", world.train)
             known = [record for record in ledger.records if record.round <= number]
@@ -190,8 +190,8 @@ def _train_on(
         source = carry_labels(labels, world.train_by_id, world.classes.classes, config.carry, folder / CARRIED)
         write_json(folder / COUNTS_FILE, counts_of(source, world))
     frames = training_frames(source, world, config.train, link.experiment.sampling)
-    frames = mixed_frames(frames, world, link.experiment.world)
-    train_model(link, folder, world, config.train, with_source(source, world), frames, number, start)
+    frames, portions = mixed(frames, world, link.experiment.world)
+    train_model(link, folder, world, config, with_source(source, world), frames, number, start, portions)
     shutil.rmtree(folder / CARRIED, ignore_errors=True)
 
 

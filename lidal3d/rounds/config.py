@@ -14,6 +14,8 @@ from lidal3d.config import Config, Settings, refuse_unknown_keys
 from lidal3d.errors import UsageError
 from lidal3d.files import write_text
 
+ENCODER = "encoder"
+
 
 class SimulateSettings(Settings):
     """A world to simulate: scenes of one town style and one sensor, each with a town of its own."""
@@ -37,7 +39,7 @@ class SourceSettings(Settings):
     layout: str | None = Field(None, description="its layout, or None to recognise it")
     label_map: str | None = Field(None, description="its label map, or None for the data set's own")
     simulate: SimulateSettings | None = Field(None, description="simulated drives instead of a drive log")
-    share: float = Field(0.5, gt=0, lt=1, description="of the sweeps in training, once there are labels of the target")
+    share: float = Field(0.5, gt=0, lt=1, description="of the steps of training, once there are labels of the target")
 
     @model_validator(mode="after")
     def _one_source(self) -> SourceSettings:
@@ -116,7 +118,7 @@ class TrainingSettings(Settings):
 
 
 class EncoderSettings(Settings):
-    """The encoder that strategies ask who need one: trained without labels on the training frames, once for each seed."""
+    """An encoder that strategies ask: trained without labels on the training frames, once for each seed, or a file."""
 
     path: str | None = Field(
         None, description="an encoder that there is already, or the weights of a ViT; else a method"
@@ -135,6 +137,7 @@ class StrategySettings(Settings):
     """A row of the comparison: a strategy and what it changes in the settings."""
 
     strategy: str | None = Field(None, description="its name in lidal3d.strategies; None: the row's own name")
+    encoder: str | None = Field(None, description="which of `encoders` it asks; None: the only one")
     training: dict[str, Any] = Field({}, description="keys of `training` that this row alone changes, or just its kind")
     config: dict[str, Any] = Field({}, description="settings that this row alone changes, for ablations")
 
@@ -154,7 +157,9 @@ class ExperimentConfig(Settings):
     )
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="each has its own initial set and model")
     training: TrainingSettings = TrainingSettings()
-    encoder: EncoderSettings | None = Field(None, description="for strategies that need one, see `lidal3d strategies`")
+    encoders: dict[str, EncoderSettings] = Field(
+        {}, description="name -> an encoder, for strategies that need one; a row names its own where there are several"
+    )
     full_supervision: bool = Field(True, description="also train on all labels, with as many steps")
     oracle_noise: float = Field(0.0, ge=0, lt=1, description="share of points that the oracle gets wrong")
     preset: str = Field("default", description="default or paper: what `config` changes")
@@ -185,10 +190,14 @@ class ExperimentConfig(Settings):
         if self.sampling == "points":
             self._refuse_points_with_context()
         for name in self.strategies:
-            if name in ("initial", "full", "encoder", "world", "ledgers"):
+            if name in ("initial", "full", "world", "ledgers") or name.startswith(f"{ENCODER}-"):
                 raise ValueError(f"a row can't be called '{name}': it is the name of a part of the results")
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"'{name}' is no name for a row: letters, digits, '-' and '_' only")
+        for name, row in self.strategies.items():
+            if row.encoder is not None and row.encoder not in self.encoders:
+                known = ", ".join(self.encoders) or "none"
+                raise ValueError(f"row '{name}' asks the encoder '{row.encoder}', there is no such one ({known})")
         return self
 
     def _refuse_points_with_context(self) -> None:
@@ -224,6 +233,11 @@ class ExperimentConfig(Settings):
     def strategy_of(self, row: str) -> str:
         """The strategy's name in lidal3d.strategies."""
         return self.strategies[row].strategy or row
+
+    def encoder_of(self, row: str) -> str | None:
+        """The name of the encoder that a row asks, None where there is none, or several and it names none."""
+        named = self.strategies[row].encoder
+        return next(iter(self.encoders)) if named is None and len(self.encoders) == 1 else named
 
     def with_changes(self, **changes: Any) -> ExperimentConfig:
         """A copy with top-level keys replaced, tested anew. Raises UsageError."""

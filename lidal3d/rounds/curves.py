@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Learning curves as one SVG: mIoU against points, frames, units and seconds of labelling, mean and 95 % band."""
+"""Learning curves as one SVG: mIoU against points, frames, units and time of labelling, mean and band over seeds.
+
+The band is the mean's 95 % interval. Of two seeds that interval is 13 standard errors wide and would hide all else: there
+the band goes from the lower seed to the higher one, and the title says so.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +17,15 @@ import numpy as np
 from lidal3d.rounds.results import Measured
 from lidal3d.rounds.statistics import mean_and_band
 from lidal3d.rounds.table import Curves
+from lidal3d.rounds.ticks import SECONDS_A_UNIT, round_ticks, tick_label, time_unit
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision; then dashes tell further ones apart.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 DASHES = ("", "7 3", "2 3")
-AXES: tuple[tuple[str, Callable[[Measured], float]], ...] = (
-    ("points labelled, % of the pool", lambda row: 100 * row.labelled_fraction),
-    ("frames touched", lambda row: row.frames),
-    ("units labelled (regions, frames or boxes)", lambda row: row.units),
-    ("labelling time, hours", lambda row: row.seconds / 3600),
-)
+Axis = tuple[str, Callable[[Measured], float]]
 PANEL_WIDTH, PANEL_HEIGHT, LEFT, TOP, GAP = 430, 250, 58, 46, 62
 LINE = 14
-TICKS = 5
+SEEDS_FOR_INTERVAL = 3
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,17 @@ class Panel:
         return self.x + across * PANEL_WIDTH, self.y + (1 - up) * PANEL_HEIGHT
 
 
+def axes_of(rows: Sequence[Measured]) -> tuple[Axis, ...]:
+    """What the four plots run along, each with its label."""
+    unit = time_unit(max(row.seconds for row in rows))
+    return (
+        ("points labelled, % of the pool", lambda row: 100 * row.labelled_fraction),
+        ("frames touched", lambda row: row.frames),
+        ("units labelled (regions, frames or boxes)", lambda row: row.units),
+        (f"labelling time, {unit}", lambda row: row.seconds / SECONDS_A_UNIT[unit]),
+    )
+
+
 def curves_svg(name: str, rows: Sequence[Measured], warnings: Sequence[str] = ()) -> str:
     """The four plots and the legend under the warnings; the same rows give the same text."""
     curves = Curves.of(rows)
@@ -58,11 +69,11 @@ def curves_svg(name: str, rows: Sequence[Measured], warnings: Sequence[str] = ()
     legend_top = top + 2 * (PANEL_HEIGHT + GAP) + 10
     entries = [*curves.strategies, *([] if np.isnan(curves.full_miou()).any() else ["full supervision"])]
     height = legend_top + 20 * (-(-len(entries) // 4)) + 16
-    title = escape(f"{name}: mIoU on the validation scenes, mean and 95 % band over {len(curves.seeds)} seed(s)")
+    title = escape(f"{name}: mIoU on the validation scenes, {_what_is_drawn(len(curves.seeds))}")
     body = [f'<text x="{LEFT}" y="22" font-size="15">{title}</text>']
     for number, warning in enumerate(warnings):
         body.append(f'<text x="{LEFT}" y="{38 + LINE * number}" fill="#b00">{escape(warning)}</text>')
-    for number, (label, value) in enumerate(AXES):
+    for number, (label, value) in enumerate(axes_of(rows)):
         x = LEFT + (number % 2) * (PANEL_WIDTH + GAP)
         panel = Panel(x, top + (number // 2) * (PANEL_HEIGHT + GAP), _x_range(rows, value), y_range)
         body += _plot(panel, label, value, curves)
@@ -72,6 +83,13 @@ def curves_svg(name: str, rows: Sequence[Measured], warnings: Sequence[str] = ()
         "\n".join([f'{head} font-family="sans-serif" font-size="11">', _background(width, height), *body, "</svg>"])
         + "\n"
     )
+
+
+def _what_is_drawn(seeds: int) -> str:
+    if seeds < 2:
+        return "one seed"
+    band = "95 % band" if seeds >= SEEDS_FOR_INTERVAL else "range"
+    return f"mean and {band} over {seeds} seeds"
 
 
 def _background(width: float, height: float) -> str:
@@ -110,35 +128,48 @@ def _frame(panel: Panel, label: str) -> list[str]:
         f'<rect x="{panel.x}" y="{panel.y}" width="{PANEL_WIDTH}" height="{PANEL_HEIGHT}" fill="none" stroke="#999"/>',
         f'<text x="{panel.x + PANEL_WIDTH / 2}" y="{panel.y + PANEL_HEIGHT + 32}" text-anchor="middle">{escape(label)}</text>',
     ]
-    for k in range(TICKS):
-        x_value = panel.x_range[0] + k / (TICKS - 1) * (panel.x_range[1] - panel.x_range[0])
-        y_value = panel.y_range[0] + k / (TICKS - 1) * (panel.y_range[1] - panel.y_range[0])
-        x, y = panel.place(x_value, y_value)
-        bottom = panel.y + PANEL_HEIGHT
+    for value, text in _labelled_ticks(panel.x_range):
+        x, bottom = panel.place(value, panel.y_range[0])
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 15:.1f}" text-anchor="middle">{text}</text>')
+    for value, text in _labelled_ticks(panel.y_range):
+        x, y = panel.place(panel.x_range[0], value)
         parts += [
-            f'<line x1="{panel.x}" y1="{y:.1f}" x2="{panel.x + PANEL_WIDTH}" y2="{y:.1f}" stroke="#eee"/>',
-            f'<text x="{panel.x - 6}" y="{y + 4:.1f}" text-anchor="end">{y_value:.1f}</text>',
-            f'<text x="{x:.1f}" y="{bottom + 15}" text-anchor="middle">{x_value:.3g}</text>',
+            f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{x + PANEL_WIDTH:.1f}" y2="{y:.1f}" stroke="#eee"/>',
+            f'<text x="{x - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{text}</text>',
         ]
     return parts
+
+
+def _labelled_ticks(ends: tuple[float, float]) -> list[tuple[float, str]]:
+    values = round_ticks(*ends)
+    return [(value, tick_label(value, values[1] - values[0])) for value in values]
 
 
 def _curve(panel: Panel, value: Callable[[Measured], float], curves: Curves, place: int, name: str) -> list[str]:
     rounds = range(curves.rounds + 1)
     xs = [float(np.mean(curves.over_seeds(name, lambda rows, k=k: value(rows[k])))) for k in rounds]  # type: ignore[misc]
-    summary = [mean_and_band(curves.over_seeds(name, lambda rows, k=k: 100 * rows[k].miou)) for k in rounds]  # type: ignore[misc]
+    mious = [curves.over_seeds(name, lambda rows, k=k: 100 * rows[k].miou) for k in rounds]  # type: ignore[misc]
     color, dash = style_of(place)
     parts = []
     if len(curves.seeds) > 1:
-        edge = [(x, mean + band) for x, (mean, band) in zip(xs, summary, strict=True)]
-        edge += [(x, mean - band) for x, (mean, band) in reversed(list(zip(xs, summary, strict=True)))]
+        bands = [_band(values) for values in mious]
+        edge = [(x, high) for x, (_, high) in zip(xs, bands, strict=True)]
+        edge += [(x, low) for x, (low, _) in reversed(list(zip(xs, bands, strict=True)))]
         corners = _points([panel.place(x, float(np.clip(y, *panel.y_range))) for x, y in edge])
         parts.append(f'<polygon points="{corners}" fill="{color}" fill-opacity="0.13"/>')
-    line = [panel.place(x, mean) for x, (mean, _) in zip(xs, summary, strict=True)]
+    line = [panel.place(x, float(np.mean(values))) for x, values in zip(xs, mious, strict=True)]
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
     parts.append(f'<polyline points="{_points(line)}" fill="none" stroke="{color}" stroke-width="2"{dashes}/>')
     parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{color}"/>' for x, y in line]
     return parts
+
+
+def _band(values: Sequence[float]) -> tuple[float, float]:
+    """Lower and upper edge of what is drawn round the mean of some seeds' values."""
+    if len(values) < SEEDS_FOR_INTERVAL:
+        return min(values), max(values)
+    mean, half = mean_and_band(values)
+    return mean - half, mean + half
 
 
 def _entry(place: int, name: str, curves: Curves, top: float) -> list[str]:

@@ -26,12 +26,13 @@ from lidal3d.rounds.chain import run_link
 from lidal3d.rounds.config import ExperimentConfig, SimulateSettings
 from lidal3d.rounds.curves import curves_svg
 from lidal3d.rounds.ledger import scene_marks
-from lidal3d.rounds.links import Link, is_done, seed_folder, trainings_of
+from lidal3d.rounds.links import Link, encoder_links, is_done, seed_folder, trainings_of
 from lidal3d.rounds.notes import training_notes, warnings_of
 from lidal3d.rounds.results import Measured, collect, full_csv, metrics_csv
 from lidal3d.rounds.table import table_text
 from lidal3d.rounds.world import SOURCE_FOLDER, WORLD_FOLDER, World, open_world
 from lidal3d.strategies import strategy_named
+from lidal3d.strategies.dalbt import JOINT_STRATEGIES
 from lidal3d.units.make import refuse_other_sensor
 
 RUN_FILE = "run.json"
@@ -97,7 +98,10 @@ def _refuse_stages(experiment: ExperimentConfig, row: str) -> None:
         raise UsageError(
             f"row '{row}': training '{kind}' can't mix in a source's labels; take single, or no world.source"
         )
-    carry = experiment.settings_of(row).carry
+    settings = experiment.settings_of(row)
+    carry = settings.carry
+    if strategy in JOINT_STRATEGIES and not settings.joint.weight:
+        raise UsageError(f"row '{row}': joint.weight is 0, so it would train on labels alone; set it to 1, say")
     if kind != "single" and (carry.half_window or carry.by == "track"):
         raise UsageError(
             f"row '{row}': training '{kind}' can't tell carried labels from those it sets aside; take single, or carry "
@@ -180,10 +184,8 @@ def _run_links(
 ) -> None:
     """First what the strategies of a seed share, then the strategies."""
     full = ["full"] if experiment.full_supervision else []
-    encoder = ["encoder"] if experiment.encoder is not None and experiment.encoder.method is not None else []
-    shared = [
-        Link(experiment, out, seed, what, device) for seed in experiment.seeds for what in ("initial", *encoder, *full)
-    ]
+    shared = [Link(experiment, out, seed, what, device) for seed in experiment.seeds for what in ("initial", *full)]
+    shared += [link for seed in experiment.seeds for link in encoder_links(experiment, out, seed, device)]
     rows = [Link(experiment, out, seed, row, device) for seed in experiment.seeds for row in experiment.strategies]
     start(len(shared) + experiment.rounds * len(rows))
     for stage, links in (("initial models and full supervision", shared), ("rounds", rows)):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import yaml
 
 from lidal3d.errors import DataError
-from lidal3d.files import replacing, write_text
+from lidal3d.files import TEMPORARY_PREFIX, replacing, write_text
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.scene import Frame
 
@@ -64,6 +64,11 @@ class LabelStore:
     def path(self, scene: str, frame: str) -> Path:
         """Where a frame's labels lie."""
         return self.root / scene / f"{frame}.npy"
+
+    def frames(self) -> list[tuple[str, str]]:
+        """(scene, frame name) of every file, in order; a scene's id may have slashes."""
+        files = [path for path in self.root.rglob("*.npy") if not path.name.startswith(TEMPORARY_PREFIX)]
+        return sorted((path.parent.relative_to(self.root).as_posix(), path.stem) for path in files)
 
     def labels(self, scene: str, frame: str, points: int) -> npt.NDArray[np.uint8]:
         """(N,) train ids, all 255 where the frame has no file.

@@ -7,14 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lidal3d.rounds.config import ExperimentConfig
+from lidal3d.rounds.config import ENCODER, ExperimentConfig
 
 MODEL_FILE = "model.safetensors"
 EVALUATION_FILE = "evaluation.json"
 STAGES_FILE = "stages.json"
-ENCODER = "encoder"
 ENCODER_FILE = "encoder.safetensors"
-SHARED = ("initial", ENCODER, "full")  # of a seed; no row may be called so
+SHARED = ("initial", "full")  # of a seed; no row may be called so
 
 
 @dataclass(frozen=True)
@@ -53,20 +52,32 @@ def round_folder(out: Path, seed: int, row: str, number: int) -> Path:
 
 def trainings_of(link: Link) -> int:
     """How many models a link trains."""
-    return 1 if link.what in SHARED else link.experiment.rounds
+    return 1 if link.what in SHARED or encoder_name(link) is not None else link.experiment.rounds
+
+
+def encoder_links(experiment: ExperimentConfig, out: Path, seed: int, device: str) -> list[Link]:
+    """The links that train a seed's encoders."""
+    trained = [name for name, settings in experiment.encoders.items() if settings.method is not None]
+    return [Link(experiment, out, seed, f"{ENCODER}-{name}", device) for name in trained]
+
+
+def encoder_name(link: Link) -> str | None:
+    """The name of the encoder that a link trains, or None where it does something else."""
+    return link.what.removeprefix(f"{ENCODER}-") if link.what.startswith(f"{ENCODER}-") else None
 
 
 def encoder_of(link: Link) -> Path | None:
-    """The encoder that a seed's strategies ask, or None where the experiment has none."""
-    settings = link.experiment.encoder
-    if settings is None:
+    """The encoder that a row asks, or None where it has none."""
+    name = link.experiment.encoder_of(link.what)
+    if name is None:
         return None
-    return seed_folder(link.out, link.seed) / ENCODER if settings.path is None else Path(settings.path)
+    path = link.experiment.encoders[name].path
+    return seed_folder(link.out, link.seed) / f"{ENCODER}-{name}" if path is None else Path(path)
 
 
 def is_done(link: Link) -> bool:
     """Whether the last file of a link is there."""
-    if link.what == ENCODER:
+    if encoder_name(link) is not None:
         return (link.folder / ENCODER_FILE).is_file()
     last = link.folder if link.what in SHARED else round_folder(link.out, link.seed, link.what, link.experiment.rounds)
     return (last / EVALUATION_FILE).is_file()
