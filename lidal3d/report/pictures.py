@@ -142,8 +142,8 @@ def _middles(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
 
 
 def _columns(image: CameraImage, before: int) -> int:
-    """What a card has left of its six columns, or as many as make a less wide picture as high as the square crops."""
-    return 6 - before if image.width > PANORAMA * image.height else 2
+    """What a card has left of its six columns, or three where a less wide picture would become too high."""
+    return 6 - before if image.width > PANORAMA * image.height else 3
 
 
 def _shown(reduced: npt.NDArray, image: CameraImage, box: Box, shown: npt.NDArray[np.uint8]) -> npt.NDArray:
