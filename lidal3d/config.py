@@ -294,6 +294,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "usl": {"neighbours": 20, "exclude_s": 0, "iterations": 2, "weight": 1.5, "momentum": 0, "nearest": 128,
                 "horizon": 1e9, "scale": "paper"},
         "geal": {"patterns": 5, "cut": "squash", "frame_share": 0},
+        "vaal": {"rule": "paper"},
         "pt4al": {"rule": "paper", "min_gap_s": 0},
         "learning_loss": learning_loss.PAPER,
         "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,

@@ -100,8 +100,7 @@ def _run_full(link: Link, world: World, tick: Tick) -> None:
 
     config = link.experiment.shared_settings()
     trainings = 1 + link.experiment.rounds if link.experiment.start == "warm" else 1
-    steps = config.train.steps * trainings
-    config = config.model_copy(update={"train": config.train.model_copy(update={"steps": steps})})
+    config = config.updated({"train": {"steps": config.train.steps * trainings}})
     frames, portions = mixed(world.labelled_train_frames(), world, link.experiment.world)
     train_model(link, link.folder, world, config, own_labels, frames, 0, None, portions)
     evaluate_model(link, link.folder, world)

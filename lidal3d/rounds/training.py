@@ -12,6 +12,7 @@ import numpy as np
 
 from lidal3d.config import Config, TrainConfig
 from lidal3d.files import remove_abandoned, write_json
+from lidal3d.learn.options import beside
 from lidal3d.rounds.evaluation import evaluate
 from lidal3d.rounds.links import EVALUATION_FILE, MODEL_FILE, Link
 from lidal3d.rounds.seeds import derived_seed
@@ -78,10 +79,12 @@ def train_model(
     start: Path | None,
     portions: Sequence[Portion] = (),
 ) -> None:
-    """Train where there is no model yet, from the weights of the model in `start` or from fresh ones."""
+    """Train where there is no model yet, from the weights of the model in `start` or from fresh ones.
+
+    What the settings ask to be learnt beside the labels is learnt on all training frames, whatever is labelled in them.
+    """
     from lidal3d.learn.feeds import architecture_for
     from lidal3d.learn.model import load_model
-    from lidal3d.learn.options import beside
     from lidal3d.learn.train import train
 
     remove_abandoned(folder)
@@ -89,6 +92,7 @@ def train_model(
         return
     # Neither row nor stage is in it: with the same labels two strategies get the same model.
     settings = config.train.model_copy(update={"seed": derived_seed("train", link.seed, number)})
+    other = beside(config, [frame for scene in world.train for frame in scene])
     architecture = architecture_for(world.classes, settings, frames)
     initial = None if start is None else load_model(start, world.classes.classes, architecture)
     # A checkpoint goes on where a kill cut a long training off; short ones start again.
@@ -101,7 +105,7 @@ def train_model(
         initial,
         device=link.device,
         folder=kept,
-        beside=beside(config, [frame for scene in world.train for frame in scene]),
+        beside=other,
         portions=portions,
     )
     trained.save(folder)

@@ -19,6 +19,7 @@ from lidal3d.strategies.combine import (
 )
 from lidal3d.strategies.coreset import CORESET
 from lidal3d.strategies.d2ada import D2ADA, D2ADA_DENSITY, D2ADA_FRAMES
+from lidal3d.strategies.dalbt import DALBT, DALBT_TWINS
 from lidal3d.strategies.density import DENSITY
 from lidal3d.strategies.geal import FREESEL, GEAL, GEAL_V1
 from lidal3d.strategies.hpal import HPAL
@@ -45,6 +46,7 @@ from lidal3d.strategies.strategy import Strategy
 from lidal3d.strategies.tod import TOD, TOD_FIRST
 from lidal3d.strategies.tracks import LIDAL_BY_TRACK, TRACK_DISAGREEMENT
 from lidal3d.strategies.usl import USL
+from lidal3d.strategies.vaal import VAAL, VAAL_ENCODER
 
 __all__ = ["STRATEGIES", "Strategy", "UnitPool", "strategy_named"]
 
@@ -71,6 +73,8 @@ _ALL = (
     D2ADA,
     D2ADA_DENSITY,
     D2ADA_FRAMES,
+    VAAL,
+    VAAL_ENCODER,
     PT4AL,
     PT4AL_START,
     GEAL,
@@ -96,6 +100,8 @@ _ALL = (
     TRACK_DISAGREEMENT,
     LIDAL_BY_TRACK,
     USL,
+    DALBT,
+    DALBT_TWINS,
 )
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}
