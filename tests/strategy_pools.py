@@ -12,10 +12,13 @@ from lidal3d.config import Config
 from lidal3d.scores.columns import NAMES
 from lidal3d.scores.table import ScoreTable
 from lidal3d.strategies import UnitPool
+from lidal3d.strategies.pool import ARRAYS
 
 CLASSES = 4
 UNITS_A_FRAME = 8
-TENTH = Config().updated({"select": {"budget": "10%"}, "pseudo": {"budget": "5%"}})
+TENTH = Config().updated(
+    {"select": {"budget": "10%"}, "pseudo": {"budget": "5%"}, "vaal": {"steps": 3, "least_active": 0}}  # quick
+)
 
 
 def frame_facts(scene: str, frame: int) -> tuple[str, int]:
@@ -61,7 +64,10 @@ def pool_of(seed: int = 0, units: int = 240, kind: str = "grid") -> UnitPool:
         metadata={"classes": ["car", "person", "road", "pole"]},
     )
     features = rng.normal(size=(units, 6)).astype(np.float32)
-    return UnitPool(table, features, rng.dirichlet(np.full(CLASSES, 0.5), units).astype(np.float32))
+    probabilities = rng.dirichlet(np.full(CLASSES, 0.5), units).astype(np.float32)
+    # Drawn apart, so that no other number changes.
+    embeddings = np.random.default_rng(seed + 2).normal(size=(units, 5)).astype(np.float32)
+    return UnitPool(table, features, probabilities, embeddings)
 
 
 def shuffled(pool: UnitPool, seed: int = 1) -> UnitPool:
@@ -69,11 +75,13 @@ def shuffled(pool: UnitPool, seed: int = 1) -> UnitPool:
     rows = np.random.default_rng(seed).permutation(len(pool))
     table = pool.table.take(rows)
     turned = replace(table, scenes=table.scenes[::-1], scene=(len(table.scenes) - 1 - table.scene).astype(np.int32))
-    return UnitPool(
-        turned,
-        None if pool.features is None else pool.features[rows],
-        None if pool.probabilities is None else pool.probabilities[rows],
-    )
+    return UnitPool(turned, **rows_of_arrays(pool, rows))
+
+
+def rows_of_arrays(pool: UnitPool, rows: np.ndarray) -> dict[str, np.ndarray | None]:
+    """The arrays beside the table, of some rows."""
+    arrays = {name: getattr(pool, name) for name in ARRAYS}
+    return {name: None if array is None else array[rows] for name, array in arrays.items()}
 
 
 def with_columns(pool: UnitPool, **columns: np.ndarray) -> UnitPool:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from box_drives import write_boxes
 from command_line import FAST, CommandLine, leftovers, street, write_drive, write_predictions
 
 from lidal3d.errors import DataError
@@ -105,6 +106,29 @@ def test_score_goes_on_where_it_was_killed(lidal3d, given, tmp_path, workers):
     assert kills == 2
     lidal3d.fine(*score, "-o", out)
     assert (out / "scores.parquet").read_bytes() == (tmp_path / "whole" / "scores.parquet").read_bytes()
+    assert not leftovers(tmp_path)
+    assert not (out / "parts").exists()
+
+
+def test_scores_of_boxes_go_on_where_they_were_killed(lidal3d, given, tmp_path):
+    write_boxes(
+        tmp_path / "boxes", *(street(6, points=4000, scene=f"{k:02d}", seed=k) for k in range(SCENES)), features=3
+    )
+    score = ("score", given / "drive", "--boxes", tmp_path / "boxes")
+    lidal3d.fine(*score, "-o", tmp_path / "whole")
+    out = tmp_path / "out"
+
+    def counted() -> bool:
+        return any(name.endswith(".npz") for _, _, files in os.walk(out / "parts") for name in files)
+
+    for _ in range(5):
+        if kill_when(start(*score, "-o", out), counted, 0.0) and not (out / "scores.parquet").exists():
+            break
+        shutil.rmtree(out)  # it was over before the kill came: once more from the start
+    assert counted()
+    lidal3d.fine(*score, "-o", out)
+    for name in ("scores.parquet", "features.npy", "probabilities.npy", "run.json"):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not leftovers(tmp_path)
     assert not (out / "parts").exists()
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -22,6 +23,7 @@ from lidal3d.jobs.score_boxes import score_boxes
 from lidal3d.predictions.boxes import BoxStore
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.pose import inverse, transform
+from lidal3d.scene.scene import Frame
 from lidal3d.scores.boxes import box_distribution
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.manifest import read_manifest
@@ -198,6 +200,83 @@ def test_any_number_of_workers_gives_the_same_bytes(given, monkeypatch):
     score_boxes(given.scenes, given.store, given.folder / "two", CONFIG, workers=2)
     for name in ("scores.parquet", "features.npy", "probabilities.npy", "run.json"):
         assert (given.folder / "one" / name).read_bytes() == (given.folder / "two" / name).read_bytes()
+
+
+FILES = ("scores.parquet", "features.npy", "probabilities.npy", "run.json", "source.yaml", "config.yaml")
+
+
+class Cut(Exception):
+    """The run ends here."""
+
+
+def cut_after(ticks: int):  # type: ignore[no-untyped-def]
+    """A tick that ends the run at the so many-th frame."""
+    left = itertools.count(ticks, -1)
+
+    def tick() -> None:
+        if next(left) <= 0:
+            raise Cut
+
+    return tick
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[str]:  # type: ignore[no-untyped-def]
+    """The sweeps that were read, in order; two frames are a part."""
+    monkeypatch.setattr("lidal3d.jobs.box_counts.FRAMES_A_TASK", 2)
+    found, read = [], Frame.points
+    monkeypatch.setattr(Frame, "points", lambda frame: (found.append(f"{frame.scene.id}/{frame.name}"), read(frame))[1])
+    return found
+
+
+@pytest.mark.parametrize("ticks", range(0, 12, 3))
+def test_a_run_that_was_cut_off_goes_on(given, reads, ticks):
+    score_boxes(given.scenes, given.store, given.folder / "whole", CONFIG, given.drive)
+    every = list(reads)
+    reads.clear()
+    with pytest.raises(Cut):
+        score_boxes(given.scenes, given.store, given.scores, CONFIG, given.drive, tick=cut_after(ticks))
+    assert not (given.scores / "scores.parquet").exists()
+    done, told = reads[: ticks // 2 * 2], []
+    reads.clear()
+    score_boxes(given.scenes, given.store, given.scores, CONFIG, given.drive, tick=lambda: told.append(1))
+    assert sorted(done + reads) == sorted(every)
+    assert len(told) == len(every) == 12
+    assert bytes_of(given.scores) == bytes_of(given.folder / "whole")
+    assert set(bytes_of(given.scores)) == set(FILES)
+
+
+def test_boxes_written_anew_and_damaged_parts_are_counted_anew(given, reads):
+    with pytest.raises(Cut):
+        score_boxes(given.scenes, given.store, given.scores, CONFIG, given.drive, tick=cut_after(8))
+    parts = sorted((given.scores / "parts").rglob("*.npz"))
+    assert len(parts) == 4
+    parts[1].write_bytes(parts[1].read_bytes()[:-30])
+    found = given.store.read("00", "000001")
+    given.store.write("00", "000001", found.boxes[:1], found.scores[:1], found.features[:1])
+    reads.clear()
+    score_boxes(given.scenes, given.store, given.scores, CONFIG, given.drive)
+    assert reads[:4] == [f"00/{k:06d}" for k in range(4)]
+    assert len(reads) == 4 + 4
+    score_boxes(given.scenes, given.store, given.folder / "whole", CONFIG, given.drive)
+    assert bytes_of(given.scores) == bytes_of(given.folder / "whole")
+
+
+def test_cut_off_while_writing_there_is_no_table_with_the_arrays_of_another(given, monkeypatch):
+    score_boxes(given.scenes, given.store, given.scores, CONFIG, given.drive)
+    whole = bytes_of(given.scores)
+    for name in ("write_blocks", "array_path", "box_distribution"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"lidal3d.jobs.score_boxes.{name}", lambda *_: (_ for _ in ()).throw(Cut))
+            with pytest.raises(Cut):
+                score_boxes(given.scenes, given.store, given.scores, CONFIG, given.drive)
+        assert not (given.scores / "scores.parquet").exists()
+        score_boxes(given.scenes, given.store, given.scores, CONFIG, given.drive)
+        assert bytes_of(given.scores) == whole
 
 
 def test_without_features_there_is_no_file_and_some_without_are_refused(given):

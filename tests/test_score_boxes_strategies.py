@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from lidal3d.predictions.boxes import BoxStore
 from lidal3d.scene.open import open_drive
 from lidal3d.select.manifest import Manifest, read_manifest
 from lidal3d.strategies import STRATEGIES, UnitPool
+from lidal3d.strategies.kinds import kinds_in_words
 from lidal3d.units.boxes import points_in_boxes
 
 # Scores of the points in a region, of members, of labels or of tracks: a box has none of them.
@@ -35,7 +38,7 @@ LACKING = {
     "track_disagreement": "track_disagreement",
     "lidal_by_track": "track",
 }
-WORKING = [name for name in STRATEGIES if name not in LACKING]
+WORKING = [name for name, strategy in STRATEGIES.items() if "box" in strategy.possible_kinds]
 SMALL = ("--set", "select.min_points=1")
 BUDGET = 4
 
@@ -92,6 +95,18 @@ def test_strategies_choose_among_boxes(lidal3d, given, tmp_path, name):
     chosen(lidal3d, given, tmp_path / "again", name, *labelled)
     for file in ("manifest.jsonl", "points.npz"):
         assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "queue" / file).read_bytes()
+
+
+def test_the_list_says_which_strategies_are_for_boxes(lidal3d):
+    """Those named here can't choose among boxes (tests below), all others do (test above); the list says the same."""
+    assert {name for name in STRATEGIES if name not in WORKING} == LACKING.keys()
+    listed = {entry["name"]: entry["units"] for entry in json.loads(lidal3d.fine("strategies", "--json"))}
+    assert {name for name, units in listed.items() if "box" in units} == set(WORKING)
+    assert listed["redal"] == ["grid", "kmeans", "supervoxels"]
+    cells = [re.split(r"  +", line) for line in lidal3d.fine("strategies").splitlines()]
+    units = {row[0]: row[2] for row in cells if row[0] in STRATEGIES}
+    assert units == {name: kinds_in_words(kinds) for name, kinds in listed.items()}
+    assert (units["entropy"], units["bald"], units["random"]) == ("regions, frames, boxes", "regions, frames", "any")
 
 
 @pytest.mark.parametrize(("name", "column"), LACKING.items())

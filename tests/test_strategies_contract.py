@@ -9,7 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strategy_pools import TENTH, frame_facts, pool_of, shuffled, with_budget, with_columns, without
+from strategy_pools import (
+    TENTH,
+    frame_facts,
+    pool_of,
+    rows_of_arrays,
+    shuffled,
+    with_budget,
+    with_columns,
+    without,
+)
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError, LidalError, UsageError
@@ -18,6 +27,9 @@ from lidal3d.select.budget import CURRENCIES
 from lidal3d.select.history import History
 from lidal3d.select.selection import Selection
 from lidal3d.strategies import STRATEGIES, Strategy, UnitPool
+from lidal3d.strategies.kinds import kinds_in_words
+from lidal3d.strategies.pool import ARRAYS
+from lidal3d.strategies.strategy import SIGNALS
 
 ALL = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.keys())
 # Part of these is drawn from units without any score.
@@ -103,7 +115,8 @@ def test_the_whole_pool_can_be_bought(strategy: Strategy) -> None:
 @ALL
 def test_an_empty_pool_has_nothing_to_choose_from(strategy: Strategy) -> None:
     pool = pool_of()
-    empty = UnitPool(pool.table.take(np.empty(0, np.int64)), np.empty((0, 6), np.float32), np.empty((0, 4), np.float32))
+    none = np.empty(0, np.int64)
+    empty = UnitPool(pool.table.take(none), **rows_of_arrays(pool, none))
     with pytest.raises(DataError, match="nothing to choose from: 0 units"):
         run(strategy, empty)
     with pytest.raises(DataError, match="nothing to choose from: 0 units"):
@@ -147,12 +160,13 @@ def test_units_with_unknown_scores_or_features_are_left_out(strategy: Strategy) 
     columns = {name: np.where(unknown, np.nan, pool.table.scores[name]) for name in strategy.columns}
     pool = with_columns(pool, **columns)
     hidden = np.where(unknown[:, None], np.float32(np.nan), 1)
-    pool = replace(pool, features=pool.features * hidden, probabilities=pool.probabilities * hidden)
+    hide = ("features", "probabilities", "embeddings")
+    pool = replace(pool, **{name: getattr(pool, name) * hidden for name in hide})
     selection, _ = run(strategy, pool)
     assert selection.picks
     assert not unknown[rows_of(selection, pool)].any()
     nothing = with_columns(pool, **{name: np.full(240, np.nan) for name in strategy.columns})
-    nothing = replace(nothing, features=pool.features * np.nan, probabilities=pool.probabilities * np.nan)
+    nothing = replace(nothing, **{name: getattr(pool, name) * np.nan for name in hide})
     with pytest.raises(DataError, match="nothing to choose from: 240 units"):
         run(strategy, nothing)
 
@@ -185,7 +199,7 @@ def test_the_pool_is_left_as_it_was(strategy: Strategy) -> None:
 def test_equal_scores_features_and_predictions_still_give_one_answer(strategy: Strategy) -> None:
     pool = pool_of()
     pool = with_columns(pool, **{name: np.full(240, 0.5) for name in strategy.columns})
-    alike = UnitPool(pool.table, np.ones((240, 6), np.float32), np.full((240, 4), 0.25, np.float32))
+    alike = UnitPool(pool.table, **rows_of_arrays(pool, np.zeros(240, np.int64)))
     selection, _ = run(strategy, alike)
     assert selection.picks
     assert repr(run(strategy, shuffled(alike))) == repr(run(strategy, alike))
@@ -241,11 +255,7 @@ def test_what_a_strategy_says_it_needs_is_all_that_it_reads(strategy: Strategy) 
         shared = {"is_key_frame"}
     kept = shared | set(strategy.columns)
     table = replace(pool.table, scores={n: v for n, v in pool.table.scores.items() if n in kept})
-    small = UnitPool(
-        table,
-        pool.features if "features" in strategy.needs else None,
-        pool.probabilities if "probabilities" in strategy.needs else None,
-    )
+    small = UnitPool(table, **{name: getattr(pool, name) for name in ARRAYS if name in strategy.needs})
     assert [pick.key for pick in run(strategy, small)[0].picks]
 
 
@@ -264,7 +274,7 @@ def test_its_description_is_whole(strategy: Strategy) -> None:
     assert STRATEGIES[strategy.name] is strategy
     assert strategy.paper
     assert strategy.asks
-    assert strategy.needs <= {"features", "probabilities", "members", "labels", "poses", "source", "tracks", "pretext"}
+    assert strategy.needs <= {"features", "probabilities", "members", "labels", "poses", "source", "tracks", *SIGNALS}
     assert set(strategy.currencies) <= set(CURRENCIES)
     members = {"consensus_entropy", "expected_entropy", "bald", "vote_entropy"}
     assert ("members" in strategy.needs) == bool(members & set(strategy.columns))
@@ -284,7 +294,7 @@ def test_the_documentation_has_its_row(strategy: Strategy, docs_rows: dict[str, 
     assert (asks, paper) == (strategy.asks, strategy.paper)
     assert needs == (", ".join(sorted(strategy.needs)) or "–")
     assert columns == (", ".join(f"`{column}`" for column in strategy.columns) or "–")
-    assert kinds == ", ".join(sorted(strategy.kinds or {"any"}))
+    assert kinds == kinds_in_words(strategy.possible_kinds)
     assert budgets == ("all" if strategy.currencies == CURRENCIES else ", ".join(strategy.currencies))
 
 

@@ -32,7 +32,7 @@ from lidal3d.scores.track_disagreement import track_disagreement, track_informat
 from lidal3d.select.history import History
 from lidal3d.select.manifest import read_manifest
 from lidal3d.select.points import read_points
-from lidal3d.strategies import STRATEGIES
+from lidal3d.strategies import STRATEGIES, UnitPool
 from lidal3d.strategies.tracks import best_of_track
 from lidal3d.tracks.store import TrackStore
 from lidal3d.tracks.table import TrackPath
@@ -172,6 +172,24 @@ def test_choosing_tracks(drive, predictions, tmp_path: Path) -> None:  # type: i
     assert len(points) == pick.points == pick.cost * len(points)
     assert set(truth[pick.key.frame][points].tolist()) == {0}
     assert pick.kind == "track"
+
+
+@pytest.fixture(scope="module")
+def scored(drive, predictions, tmp_path_factory) -> UnitPool:  # type: ignore[no-untyped-def]
+    folder = tmp_path_factory.mktemp("scored")
+    score_drive([drive[0]], predictions, folder, BY_TRACK)
+    return read_pool(folder)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_strategies_choose_among_tracks_or_say_what_these_lack(scored: UnitPool, name: str) -> None:
+    strategy, config = STRATEGIES[name], Config().updated({"select": {"budget": "100%", "min_distance_m": 0.0}})
+    if "track" in strategy.possible_kinds:
+        selection, _ = strategy.choose(scored, config, frame_facts, History(), np.random.default_rng(0))
+        assert {pick.kind for pick in selection.picks} == {"track"}
+    else:
+        with pytest.raises(UsageError, match=rf"'{name}' needs .*; tracks have none; take another|'{name}' is for "):
+            strategy.choose(scored, config, frame_facts, History(), np.random.default_rng(0))
 
 
 def test_what_tracks_cannot_do_is_said(drive, predictions, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

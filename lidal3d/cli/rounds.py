@@ -80,6 +80,7 @@ def strategies(as_json: Annotated[bool, typer.Option("--json", help="Print the l
 
     from lidal3d.cli.progress import say, table
     from lidal3d.strategies import STRATEGIES
+    from lidal3d.strategies.kinds import kinds_in_words
 
     if as_json:
         listed = [
@@ -88,7 +89,7 @@ def strategies(as_json: Annotated[bool, typer.Option("--json", help="Print the l
                 "asks": strategy.asks,
                 "needs": sorted(strategy.needs),
                 "columns": list(strategy.columns),
-                "units": sorted(strategy.kinds) if strategy.kinds is not None else ["any"],
+                "units": list(strategy.possible_kinds),
                 "budget": list(strategy.currencies),
                 "paper": strategy.paper,
             }
@@ -98,8 +99,14 @@ def strategies(as_json: Annotated[bool, typer.Option("--json", help="Print the l
         return
     every = STRATEGIES["random"].currencies
     rows = [
-        (s.name, ", ".join(sorted(s.needs)) or "-", "any" if s.currencies == every else ", ".join(s.currencies), s.asks)
+        (
+            s.name,
+            ", ".join(sorted(s.needs)) or "-",
+            kinds_in_words(s.possible_kinds),
+            "any" if s.currencies == every else ", ".join(s.currencies),
+            s.asks,
+        )
         for s in STRATEGIES.values()
     ]
     title = "Strategies for `lidal3d score` and `select --strategy NAME`, and for `lidal3d experiment`"
-    say(table(title, ("name", "needs", "budget", "asks for"), rows))
+    say(table(title, ("name", "needs", "units", "budget", "asks for"), rows))

@@ -24,17 +24,6 @@ from lidal3d.scores.margin import margin
 from lidal3d.scores.table import ScoreTable, concatenate
 from lidal3d.units.boxes import KIND
 
-# What a table of boxes says beside `lidal3d.interframe.boxes.COLUMNS`; p is the box's distribution, background included.
-COLUMNS = {
-    "least_confidence": "1 − max p",
-    "margin": "lead of the likeliest class in p over the second",
-    "softmax_entropy": "H(p), nats",
-    "objectness": "the largest class score, as the detector wrote it",
-    "predicted_class": "the class with that score",
-    "range_m": "distance of the box's centre from the sensor",
-    "is_key_frame": "1 where the sweep can be sent to labelling",
-}
-
 
 def scene_table(
     scene: Scene,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.pseudo import is_off
+from lidal3d.settings.geal import OF_SCORING
 from lidal3d.strategies import STRATEGIES, Strategy, strategy_named
+from lidal3d.strategies.kinds import PICTURES, kinds_in_words
 from lidal3d.strategies.strategy import HOW_TO_GET
 from lidal3d.strategies.wanted import EXTRAS, Wanted, needing
 from lidal3d.tracks.units import KIND as TRACK
@@ -76,7 +78,8 @@ def score_drive(
         UsageError: no such strategy, or one that needs what the predictions or the drive lack.
     """
     sources = signals or SignalSources()
-    named = strategies_for_scores(strategies, sources)
+    named = strategies_for_scores(strategies, sources, config.units.kind)
+    config = shared_settings(named, config)
     refuse_lacking(named, predictions, scenes, sources)
     refuse_other_sensor(config.units, scenes)
     if config.units.kind == TRACK:
@@ -137,16 +140,52 @@ def score_source(
     return PredictionStore.open(predictions) if predictions else live_source(scenes, str(model), config.predict, device)
 
 
-def strategies_for_scores(names: Sequence[str], sources: SignalSources | None = None) -> list[Strategy]:
-    """The named strategies, each once; "all" stands for those that look at no label and lack no source of a signal.
+def strategies_for_scores(
+    names: Sequence[str], sources: SignalSources | None = None, kind: str | None = None
+) -> list[Strategy]:
+    """The named strategies, each once; "all" stands for those that look at no label, lack nothing else and are scored
+    with the config's own settings.
+
+    Args:
+        names: of strategies, or "all".
+        sources: what signals can be made from.
+        kind: of the units; None for any.
 
     Raises:
-        UsageError: a name that no strategy has.
+        UsageError: a name that no strategy has, or one that is not for units of the kind.
     """
     absent = {"labels", "loss_head", "pretext", *(sources or SignalSources()).absent}
-    every = [name for name, strategy in STRATEGIES.items() if not absent & strategy.needs]
+    every = [
+        name
+        for name, strategy in STRATEGIES.items()
+        if not absent & strategy.needs
+        and not strategy.settings
+        and (kind not in PICTURES or kind in strategy.possible_kinds)
+    ]
     listed = [one for name in names for one in (every if name == ALL else [name])]
-    return [strategy_named(name) for name in dict.fromkeys(listed)]
+    chosen = [strategy_named(name) for name in dict.fromkeys(listed)]
+    for strategy in chosen:
+        if kind in PICTURES and kind not in strategy.possible_kinds:
+            words = kinds_in_words(strategy.possible_kinds)
+            raise UsageError(
+                f"strategy '{strategy.name}' is for {words}, not for {kinds_in_words([kind])}; take another"
+            )
+    return chosen
+
+
+def shared_settings(strategies: Sequence[Strategy], config: Config) -> Config:
+    """The settings that all of some strategies are scored with. Raises UsageError where two want other patterns."""
+    of_patterns = [strategy for strategy in strategies if "patterns" in strategy.needs]
+    found = {strategy.name: strategy.configured(config).geal for strategy in of_patterns}
+    for name, wanted in found.items():
+        first = of_patterns[0].name
+        for key in OF_SCORING:
+            one, other = getattr(found[first], key), getattr(wanted, key)
+            if one != other:
+                raise UsageError(
+                    f"strategies '{first}' and '{name}' need other patterns (geal.{key} {one} and {other}); score twice"
+                )
+    return of_patterns[0].configured(config) if of_patterns else config
 
 
 def refuse_lacking(
@@ -193,12 +232,14 @@ def _recipe(
         interframe=config.interframe,
         wanted=extra if isinstance(predictions, Unpredicted) else extra.with_model(),
         guesses=BestGuesses(out / GUESSES, predictions.classes) if live else None,
-        metadata=_metadata(scenes, predictions, config),
+        metadata=_metadata(scenes, predictions, config, extra.signals),
         signals=make_signals(extra.signals, sources, config),
     )
 
 
-def _metadata(scenes: Sequence[Scene], predictions: MapSource, config: Config) -> dict[str, Any]:
+def _metadata(
+    scenes: Sequence[Scene], predictions: MapSource, config: Config, signals: Collection[str] = ()
+) -> dict[str, Any]:
     """What a table needs beside its rows. No path and no time, so that equal inputs give equal bytes."""
     if not scenes or not sum(map(len, scenes)):
         raise DataError("the drive has no frames; nothing to score")
@@ -209,4 +250,5 @@ def _metadata(scenes: Sequence[Scene], predictions: MapSource, config: Config) -
         "frames": {scene.id: len(scene) for scene in scenes},
         "units": config.units.model_dump(),
         "interframe": config.interframe.model_dump(),
+        **({"geal": config.geal.model_dump(include=set(OF_SCORING))} if "patterns" in signals else {}),
     }

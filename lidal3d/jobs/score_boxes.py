@@ -6,13 +6,14 @@
     OUT/probabilities.npy       (R, C + 1) float32, row for row as the table: the boxes' distributions, background last
     OUT/features.npy            (R, D) float32, where every frame's file has features
 
-The sweeps are read to count the points in the boxes, and that is all that takes time: nothing is kept of a run that was
-cut off.
+The sweeps are read to count the points in the boxes, and that is all that takes time: OUT/parts keeps what is counted until
+the table is there, and a run that was cut off goes on.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import yaml
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError
-from lidal3d.files import fingerprint, write_json, write_text
+from lidal3d.files import fingerprint, remove_abandoned, write_json, write_text
 from lidal3d.jobs.box_counts import count_points
 from lidal3d.jobs.box_table import scene_table
 from lidal3d.jobs.score_arrays import SCORES_FILE, array_path, write_blocks
@@ -63,13 +64,15 @@ def score_boxes(
             store.refuse_missing(scene.id, scene.frame_names)
     metadata = _metadata(scenes, store, config)
     _claim(out, metadata)
+    remove_abandoned(out)
     start(metadata["frames_in_all"])
-    counts, failures = count_points(scenes, store, workers, keep_going, tick)
+    counts, failures = count_points(scenes, store, out, workers, keep_going, tick)
     tables = [scene_table(scene, store, config, counts, metadata, keep_going) for scene in scenes]
     table = concatenate(tables)
     if not len(table):
         raise DataError(f"{store.root}: 0 boxes in {metadata['frames_in_all']} frames; lower the detector's threshold")
     _write(table, store, scenes, out, config, drive, failures)
+    shutil.rmtree(out / "parts", ignore_errors=True)
     return ScoreResult(table, failures)
 
 
@@ -123,6 +126,8 @@ def _write(
         write_text(out / "failed.jsonl", "".join(json.dumps(one, sort_keys=True) + "\n" for one in failures))
     else:
         (out / "failed.jsonl").unlink(missing_ok=True)
+    # The table comes last and goes first: where it lies, the arrays beside it are its own.
+    (out / SCORES_FILE).unlink(missing_ok=True)
     _write_arrays(table, store, {scene.id: scene for scene in scenes}, out)
     table.write(out / SCORES_FILE)
 

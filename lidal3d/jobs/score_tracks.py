@@ -37,20 +37,6 @@ from lidal3d.units.regions import region_means
 
 TRACKS_FOLDER = "tracks"
 
-# The columns of a table of tracks, in order. A member is what one sweep shows of a track.
-COLUMNS = {
-    "track_disagreement": "1 − share of the members that are predicted as their commonest class",
-    "track_information": "entropy of the mean of the members' distributions − mean of their entropies, nats",
-    "entropy": "entropy of the mean of the members' distributions, nats",
-    "predicted_class": "the likeliest class of that mean",
-    "confidence": "its probability",
-    "sweeps": "how many sweeps show the track",
-    "track_points": "points of the track in all of them",
-    "speed_mps": "speed of its median velocity",
-    "range_m": "distance of what is asked about from the sensor",
-    "is_key_frame": "1 where the sweep that is asked about can be sent to labelling",
-}
-
 
 def score_tracks(
     scenes: Sequence[Scene],

@@ -22,6 +22,7 @@ class Tokens:
         features: (P, E) float32.
         saliency: (P,) float32, at least 0: how much the encoder attends to each; ones where it says nothing.
         of: (N,) int32 token of each point or pixel, −1 where there is none.
+        group: (P,) int32 which tokens' saliencies can be compared, those of one tile, say; None: all.
 
     Raises:
         DataError: arrays that do not fit each other, or features that are not finite.
@@ -30,6 +31,7 @@ class Tokens:
     features: npt.NDArray[np.float32]
     saliency: npt.NDArray[np.float32]
     of: npt.NDArray[np.int32]
+    group: npt.NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         tokens = len(self.features)

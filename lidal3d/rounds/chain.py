@@ -101,8 +101,8 @@ def _run_full(link: Link, world: World, tick: Tick) -> None:
     config = link.experiment.shared_settings().train
     trainings = 1 + link.experiment.rounds if link.experiment.start == "warm" else 1
     config = config.model_copy(update={"steps": config.steps * trainings})
-    frames, parts = mixed(world.labelled_train_frames(), world, link.experiment.world)
-    train_model(link, link.folder, world, config, own_labels, frames, 0, None, parts)
+    frames, portions = mixed(world.labelled_train_frames(), world, link.experiment.world)
+    train_model(link, link.folder, world, config, own_labels, frames, 0, None, portions)
     evaluate_model(link, link.folder, world)
     tick()
 
@@ -143,8 +143,8 @@ def train_again(link: Link, number: int, config: Config, folder: Path) -> dict[s
     with one_thread():
         world = open_world(link.experiment.world, link.out)
         if link.what == "full":
-            frames, parts = mixed(world.labelled_train_frames(), world, link.experiment.world)
-            train_model(link, folder, world, config.train, own_labels, frames, 0, None, parts)
+            frames, portions = mixed(world.labelled_train_frames(), world, link.experiment.world)
+            train_model(link, folder, world, config.train, own_labels, frames, 0, None, portions)
         else:
             ledger = Ledger.open(link.folder / "ledger.jsonl", world.train)
             known = [record for record in ledger.records if record.round <= number]
@@ -190,8 +190,8 @@ def _train_on(
         source = carry_labels(labels, world.train_by_id, world.classes.classes, config.carry, folder / CARRIED)
         write_json(folder / COUNTS_FILE, counts_of(source, world))
     frames = training_frames(source, world, config.train, link.experiment.sampling)
-    frames, parts = mixed(frames, world, link.experiment.world)
-    train_model(link, folder, world, config.train, with_source(source, world), frames, number, start, parts)
+    frames, portions = mixed(frames, world, link.experiment.world)
+    train_model(link, folder, world, config.train, with_source(source, world), frames, number, start, portions)
     shutil.rmtree(folder / CARRIED, ignore_errors=True)
 
 

@@ -87,7 +87,7 @@ def _write_queue(
         # In the first round there is no earlier model; its signal knows what to say then.
         if signal in wanted.signals and signal != "earlier":
             raise UsageError(f"row '{link.what}': strategy '{strategy.name}' needs {signal}; {IN_EXPERIMENTS[signal]}")
-    signals = make_signals(wanted.signals, sources, config)
+    signals = make_signals(wanted.signals, sources, strategy.configured(config))
     pool, guesses = score_pool(world.train, model, config, partition, wanted, folder / SCORES, link.device, signals)
     source = None
     if world.source and "source" in strategy.needs:

@@ -16,7 +16,7 @@ from lidal3d.rounds.world import World
 from lidal3d.scene.scene import Frame
 
 if TYPE_CHECKING:
-    from lidal3d.learn.sampler import Part
+    from lidal3d.learn.sampler import Portion
     from lidal3d.learn.train import LabelSource
 
 
@@ -28,13 +28,13 @@ def with_source(labels: LabelSource, world: World) -> LabelSource:
     return (lambda frame: own_labels(frame) if frame.scene.id in source else labels(frame)) if source else labels
 
 
-def mixed(frames: Sequence[Frame], world: World, settings: WorldSettings) -> tuple[list[Frame], list[Part]]:
+def mixed(frames: Sequence[Frame], world: World, settings: WorldSettings) -> tuple[list[Frame], list[Portion]]:
     """The frames and those of the source, and the shares of the steps that either fill: `source.share` is the source's.
 
     The source's alone where there are no others; the frames alone where there is no source.
     """
-    from lidal3d.learn.sampler import Part
+    from lidal3d.learn.sampler import Portion
 
     others = world.source_frames()
     share = 0.0 if settings.source is None else settings.source.share
-    return [*frames, *others], [Part(len(frames), 1 - share), Part(len(others), share)]
+    return [*frames, *others], [Portion(len(frames), 1 - share), Portion(len(others), share)]

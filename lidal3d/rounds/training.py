@@ -20,7 +20,7 @@ from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Frame, Scene
 
 if TYPE_CHECKING:
-    from lidal3d.learn.sampler import Part
+    from lidal3d.learn.sampler import Portion
     from lidal3d.learn.train import LabelSource
 
 FRAMES_REMEMBERED = 512
@@ -76,7 +76,7 @@ def train_model(
     frames: Sequence[Frame],
     number: int,
     start: Path | None,
-    parts: Sequence[Part] = (),
+    portions: Sequence[Portion] = (),
 ) -> None:
     """Train where there is no model yet, from the weights of the model in `start` or from fresh ones."""
     from lidal3d.learn.feeds import architecture_for
@@ -93,7 +93,14 @@ def train_model(
     # A checkpoint goes on where a kill cut a long training off; short ones start again.
     kept = folder if settings.checkpoint_every else None
     trained = train(
-        frames, world.classes, settings, _remembered(labels), initial, device=link.device, folder=kept, parts=parts
+        frames,
+        world.classes,
+        settings,
+        _remembered(labels),
+        initial,
+        device=link.device,
+        folder=kept,
+        portions=portions,
     )
     trained.save(folder)
 

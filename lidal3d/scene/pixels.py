@@ -89,7 +89,7 @@ class PixelSource:
         image = self.image(index)
         width, height = reduced_size(image, self.width)
         row, column = np.mgrid[:height, :width]
-        colors = _reduced(image.path, width, height)
+        colors = read_reduced(image.path, width, height)
         return np.column_stack([column.ravel(), row.ravel(), colors.reshape(-1, 3)]).astype(np.float32)
 
     def read_labels(self, index: int) -> npt.NDArray[np.uint32] | None:
@@ -229,7 +229,8 @@ def split_address(path: Path | str) -> tuple[Path, tuple[str, ...], int]:
     return Path(drive), tuple(names.split(",")), int(width) if colon else WIDTH
 
 
-def _reduced(path: Path, width: int, height: int) -> npt.NDArray[np.float32]:
+def read_reduced(path: Path, width: int, height: int) -> npt.NDArray[np.float32]:
+    """A picture (height, width, 3) of that size, colours from 0 to 1. Raises DataError naming the file."""
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -7,6 +7,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+# What a table of boxes says beside `lidal3d.interframe.boxes.COLUMNS`; p is the box's distribution, background included.
+SCORES = {
+    "least_confidence": "1 − max p",
+    "margin": "lead of the likeliest class in p over the second",
+    "softmax_entropy": "H(p), nats",
+    "objectness": "the largest class score, as the detector wrote it",
+    "predicted_class": "the class with that score",
+    "range_m": "distance of the box's centre from the sensor",
+    "is_key_frame": "1 where the sweep can be sent to labelling",
+}
+
 
 def box_distribution(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Distributions (B, C + 1) of class scores (B, C) in [0, 1]; the last column is "background, or no class".

@@ -97,6 +97,8 @@ _OF_UNITS: dict[str, Callable[[_Sweep], Float64]] = {
     "true_loss": lambda sweep: _mean_of_known(true_loss(sweep.probabilities, sweep.truth), sweep),
 }
 NAMES = (*_OF_POINTS, *_OF_UNITS)
+# Of these, the ones that look at where points lie in space: a picture's pixels have none.
+OF_SURFACES = ("surface_variation", "redal", "voxel_confusion", "hierarchical_margin")
 
 
 def frame_unit_scores(

@@ -20,6 +20,7 @@ from lidal3d.strategies.combine import (
 from lidal3d.strategies.coreset import CORESET
 from lidal3d.strategies.d2ada import D2ADA, D2ADA_DENSITY, D2ADA_FRAMES
 from lidal3d.strategies.density import DENSITY
+from lidal3d.strategies.geal import FREESEL, GEAL, GEAL_V1
 from lidal3d.strategies.hpal import HPAL
 from lidal3d.strategies.kmeans import KMEANS
 from lidal3d.strategies.lidal import LIDAL, LIDAL_DIVERGENCE, LIDAL_ENTROPY, LIDAL_HUMAN, LIDAL_REDUNDANT
@@ -41,6 +42,7 @@ from lidal3d.strategies.ranked import (
 from lidal3d.strategies.redal import REDAL
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.strategies.tracks import LIDAL_BY_TRACK, TRACK_DISAGREEMENT
+from lidal3d.strategies.usl import USL
 from lidal3d.strategies.vaal import VAAL, VAAL_ENCODER
 
 __all__ = ["STRATEGIES", "Strategy", "UnitPool", "strategy_named"]
@@ -72,6 +74,9 @@ _ALL = (
     VAAL_ENCODER,
     PT4AL,
     PT4AL_START,
+    GEAL,
+    FREESEL,
+    GEAL_V1,
     LIDAL,
     LIDAL_HUMAN,
     LIDAL_DIVERGENCE,
@@ -88,6 +93,7 @@ _ALL = (
     LIDAL_VALIDATED,
     TRACK_DISAGREEMENT,
     LIDAL_BY_TRACK,
+    USL,
 )
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}

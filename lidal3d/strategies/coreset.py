@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from lidal3d.select.distances import euclidean, nearest_euclidean
-from lidal3d.select.kcenter import farthest_first, nearest_to_mean
+from lidal3d.select.cover import Cover
+from lidal3d.select.kcenter import farthest_units, nearest_to_mean, one_each
 from lidal3d.select.selection import Selection
 from lidal3d.strategies.spend import Candidates, Float64, Why, buy_in_order, candidates, labelled_rows
 from lidal3d.strategies.strategy import Ask, Strategy
-
-FAR = 1e300  # farther than any two units: nothing is labelled or chosen yet
 
 
 def coreset(ask: Ask) -> Selection:
@@ -28,11 +26,9 @@ def diverse(ask: Ask, some: Candidates) -> Selection:
     """Core-set among some candidates."""
     every = ask.pool.feature_rows
     features, labelled = every[some.rows], every[labelled_rows(ask, every)]
-    nearest = nearest_euclidean(features, labelled)
-    if not len(labelled):
-        nearest = np.full(len(features), FAR)
-        nearest[nearest_to_mean(features)] = 2 * FAR
-    order, reached = farthest_first(euclidean(features), nearest, some.account())
+    cover = Cover([one_each(features)])
+    cover.cover([labelled])
+    order, reached = farthest_units(cover, some.account(), nearest_to_mean(features))
     return buy_in_order(ask, some, order, why_far(reached))
 
 
@@ -40,7 +36,7 @@ def why_far(reached: Float64) -> Why:
     """The reason of a unit that was chosen at a squared distance."""
 
     def why(row: int, scores: dict[str, float]) -> str:
-        if reached[row] >= FAR:
+        if np.isinf(reached[row]):
             return "the most ordinary unit of the pool, where nothing is labelled yet"
         return f"unlike everything labelled or chosen before it (feature distance {np.sqrt(reached[row]):.3g})"
 

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +17,8 @@ from lidal3d.select.budget import CURRENCIES, parse_budget
 from lidal3d.select.history import History
 from lidal3d.select.pseudo import nothing
 from lidal3d.select.selection import Selection
+from lidal3d.strategies.kinds import ARRAYS, BOX, KINDS, can_have, kinds_in_words
 from lidal3d.strategies.pool import UnitPool
-from lidal3d.units.boxes import KIND
 
 OURS = "this package"
 # Words of `Strategy.needs` for what an encoder says, and for what is said of the model by its own head or by an earlier
@@ -39,14 +40,8 @@ HOW_TO_GET = {
     "loss_head": "train the model with --set learning_loss.weight=1",
     "source": "say what is labelled (--earlier, --labelled), or give the scores of a labelled drive as --source",
 }
-# … and for boxes, of which all is scored that can be.
-OF_BOXES = {
-    "features": "write them for every box and score again",
-    "probabilities": "score the boxes again",
-    "embeddings": "an encoder sees no boxes; take another of `lidal3d strategies`",
-    "patterns": "an encoder sees no boxes; take another of `lidal3d strategies`",
-    "columns": "boxes have none; take another of `lidal3d strategies`",
-}
+# … and of boxes, of which all is scored that can be.
+OF_BOXES = {"features": "write them for every box and score again", "probabilities": "score the boxes again"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +83,7 @@ class Strategy:
         kinds: the kinds of unit it is for; None for all.
         currencies: the budgets it can be given.
         pseudo: (Ask, Selection) -> the pseudo-labelled units; None where it has none.
+        settings: group -> settings that are part of what it is: they take the place of the config's.
     """
 
     name: str
@@ -99,6 +95,7 @@ class Strategy:
     kinds: frozenset[str] | None = None
     currencies: tuple[str, ...] = CURRENCIES
     pseudo: Callable[[Ask, Selection], Selection] | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def choose(
         self,
@@ -126,26 +123,46 @@ class Strategy:
         ordered = pool.in_order()
         self.refuse_missing(ordered)
         self.refuse_currency(config.select.budget)
+        config = self.configured(config)
         ask = Ask(self.name, ordered, config, frame_facts, history, rng, None if source is None else source.in_order())
         selection = replace(self.rule(ask), strategy=self.name)
         pseudo = self.pseudo(ask, selection) if self.pseudo else nothing()
         return selection, replace(pseudo, strategy=f"{self.name} pseudo")
 
+    @property
+    def possible_kinds(self) -> tuple[str, ...]:
+        """The kinds of unit that it can choose among: those it is for and that can have what it needs."""
+        wanted = KINDS if self.kinds is None else tuple(kind for kind in KINDS if kind in self.kinds)
+        return tuple(kind for kind in wanted if can_have(kind, self.columns, self.needs & ARRAYS))
+
+    def configured(self, config: Config) -> Config:
+        """The settings that it is scored and chosen with."""
+        return config.updated({group: dict(own) for group, own in self.settings.items()}, f"strategy '{self.name}'")
+
     def refuse_missing(self, pool: UnitPool) -> None:
         """Raise UsageError for what the pool lacks, with how to make it."""
-        boxes = pool.table.kind == KIND
-        missing = [column for column in self.columns if column not in pool.table.scores]
-        if missing:
-            how = OF_BOXES["columns"] if boxes else self._how()
-            raise UsageError(f"strategy '{self.name}' needs the score column '{missing[0]}'; {how}")
-        for name in ("features", "probabilities", "embeddings", "patterns"):
-            if name in self.needs and getattr(pool, name) is None:
-                how = OF_BOXES[name] if boxes else self._how()
+        kind = pool.table.kind
+        for column in self.columns:
+            if column not in pool.table.scores:
+                how = self._how() if can_have(kind, [column], ()) else _none_of(kind)
+                raise UsageError(f"strategy '{self.name}' needs the score column '{column}'; {how}")
+        for name in sorted(self.needs & ARRAYS):
+            if getattr(pool, name) is None:
+                made = OF_BOXES.get(name, "") if kind == BOX else self._how()
+                how = made if can_have(kind, (), [name]) else _none_of(kind)
                 raise UsageError(f"strategy '{self.name}' needs {name} of the units; {how}")
-        if self.kinds is not None and pool.table.kind not in self.kinds:
+        for group, own in self.settings.items():
+            made = pool.table.metadata.get(group, {})
+            for key in own.keys() & made.keys():
+                if made[key] != own[key]:
+                    raise UsageError(
+                        f"strategy '{self.name}' has {group}.{key}={own[key]}, the pool was scored with {made[key]}; "
+                        f"score again with --strategy {self.name} alone"
+                    )
+        if self.kinds is not None and kind not in self.kinds:
             raise UsageError(
                 f"strategy '{self.name}' is for {', '.join(sorted(self.kinds))}, not for units of kind "
-                f"'{pool.table.kind}'; set units.kind and score again"
+                f"'{kind}'; set units.kind and score again"
             )
 
     def _how(self) -> str:
@@ -162,3 +179,7 @@ class Strategy:
         if currency not in self.currencies:
             known = ", ".join(self.currencies)
             raise UsageError(f"strategy '{self.name}' can't spend {currency}; give select.budget in {known}")
+
+
+def _none_of(kind: str) -> str:
+    return f"{kinds_in_words([kind])} have none; take another of `lidal3d strategies`"

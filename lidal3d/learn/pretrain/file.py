@@ -82,7 +82,7 @@ def is_pretrained(path: Path | str) -> bool:
 
 def encoder_path(path: Path | str) -> Path:
     """The file of an encoder's folder, or the file itself."""
-    return Path(path) if Path(path).suffix == ".safetensors" else Path(path) / ENCODER_FILE
+    return Path(path) if Path(path).suffix == ".safetensors" or Path(path).is_file() else Path(path) / ENCODER_FILE
 
 
 def file_fingerprint(path: Path | str) -> str:
