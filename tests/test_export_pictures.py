@@ -19,10 +19,9 @@ from PIL import Image
 from lidal3d.errors import DataError, UsageError
 from lidal3d.export.label_studio import export_label_studio
 from lidal3d.export.options import ExportOptions
-from lidal3d.export.outlines import enlarged, mask_of, outlines
+from lidal3d.export.outlines import borders, enlarged, mask_of, outlines
 from lidal3d.jobs.export import export_job, read_queue
 from lidal3d.scene.pixels import picture_shape
-from lidal3d.sim import SimConfig, write_drive
 
 
 def filled(polygons: list[np.ndarray], height: int, width: int) -> np.ndarray:
@@ -43,6 +42,7 @@ def test_a_filled_outline_is_the_mask_whatever_its_shape(seed):
     mask = rng.random((rng.integers(1, 16), rng.integers(1, 16))) < rng.choice([0.3, 0.6, 0.85])
     polygons = outlines(mask)
     np.testing.assert_array_equal(filled(polygons, *mask.shape), mask)
+    np.testing.assert_array_equal(filled(borders(mask), *mask.shape), mask)
     from scipy.ndimage import label
 
     assert len(polygons) == label(mask)[1]
@@ -178,8 +178,7 @@ def test_label_studio_refuses_sweeps(made, tmp_path):
 def test_a_selection_of_other_pictures_is_refused(made, tmp_path):
     with pytest.raises(UsageError, match=r"@image_2:16: pictures of width 16 were scored at 50; give …@CAMERA:50"):
         export_job(made.selection, tmp_path / "out", "label_studio", drive=Path(f"{made.drive}@image_2:16"))
-    smaller = tmp_path / "smaller"
-    config = SimConfig(frames=3, beams=4, columns=32, camera_width=16, camera_height=16)
-    write_drive(config, smaller, "semantickitti", "00")
-    with pytest.raises(DataError, match=r"image_2/00000\d\.png: unit \d+ names pixel \d+, the picture has 256"):
-        export_job(made.selection, tmp_path / "out", "label_studio", drive=Path(f"{smaller}@image_2:50"))
+    queue = read_queue(made.selection)
+    outside = replace(queue, asked=tuple(replace(unit, indices=unit.indices + 700) for unit in queue.asked))
+    with pytest.raises(DataError, match=r"image_2/00000\d\.png: unit \d+ names pixel \d+, the picture has 800"):
+        export_label_studio(outside, {made.scene.id: made.scene}, tmp_path / "out", ExportOptions())

@@ -28,6 +28,11 @@ def outlines(mask: Mask) -> list[npt.NDArray[np.int64]]:
     return found
 
 
+def borders(mask: Mask) -> list[npt.NDArray[np.int64]]:
+    """(K, 2) corners, column and row, of every closed border of a mask (H, W): round its parts, and round their holes."""
+    return [_without_straight(loop) for loop in _loops(mask)]
+
+
 def mask_of(indices: npt.NDArray[np.integer], height: int, width: int) -> Mask:
     """(H, W) whether a pixel is one of a unit's, given by their places row by row."""
     mask = np.zeros(height * width, bool)

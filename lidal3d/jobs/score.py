@@ -117,7 +117,8 @@ def refuse_sources(
     given = [name for name, path in paths.items() if path is not None]
     if len(given) != 1 and (given or encoder is None):
         said = f"{' and '.join(given)} are given" if given else "none is given"
-        raise UsageError(f"--predictions, --model or --boxes: {said}; give the one that is to be scored with")
+        alone = "" if given else ", or an --encoder"
+        raise UsageError(f"--predictions, --model or --boxes: {said}; give the one that is to be scored with{alone}")
 
 
 def score_source(

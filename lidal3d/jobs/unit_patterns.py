@@ -88,12 +88,20 @@ def patterns(tokens: Tokens, pairs: TokensOfUnits, most: int, config: GealConfig
 
 
 def kept_tokens(tokens: Tokens, token: Int64, share: npt.NDArray[np.float64], kept: float) -> npt.NDArray[np.bool_]:
-    """(Q,) which tokens of a unit pass the attention filter; a unit's groups are filtered each by itself."""
+    """(Q,) which tokens of a unit pass the attention filter; a unit's groups are filtered each by itself.
+
+    Where all of a group are attended to alike, all pass.
+    """
     attention = tokens.saliency[token] * share
     group = np.zeros(len(token), np.int64) if tokens.group is None else tokens.group[token]
     result = np.zeros(len(token), bool)
     for one in np.unique(group):
         inside = np.flatnonzero(group == one)
+        saliency = tokens.saliency[token[inside]]
+        if saliency.min() == saliency.max():
+            # The encoder attends to all alike, or says nothing: which half would be dropped means nothing.
+            result[inside] = True
+            continue
         result[inside] = attended(attention[inside], kept, tokens.features[token[inside]])
     return result
 

@@ -25,13 +25,15 @@ class Beside:
         partition: cuts sweeps into the units whose losses it predicts.
         units: the partition's settings, for the record.
         consistency: with a mean teacher, or None.
-        unlabelled: the frames that it also looks at, whatever is labelled in them.
+        joint: all settings, where Barlow Twins is learnt beside the labels, or None.
+        unlabelled: the frames that the last two also look at, whatever is labelled in them.
     """
 
     learning_loss: LearningLossConfig | None = None
     partition: Partition | None = None
     units: dict[str, Any] | None = None
     consistency: TodConfig | None = None
+    joint: Config | None = None
     unlabelled: Sequence[Frame] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -41,6 +43,12 @@ class Beside:
             told["learning_loss"] = {**self.learning_loss.model_dump(), "units": self.units}
         if self.consistency is not None:
             told["tod"] = {**self.consistency.model_dump(), "frames": len(self.unlabelled)}
+        if self.joint is not None:
+            groups = ("joint", "barlow", "pretrain", "units")
+            told["joint"] = {
+                **{name: getattr(self.joint, name).model_dump() for name in groups},
+                "frames": len(self.unlabelled),
+            }
         return told
 
 
@@ -53,11 +61,12 @@ def beside(config: Config, frames: Sequence[Frame]) -> Beside:
     Raises:
         UsageError: a loss head for units that no single sweep tells.
     """
-    head, teacher = config.learning_loss.weight > 0, config.tod.weight > 0
+    head, teacher, joint = config.learning_loss.weight > 0, config.tod.weight > 0, config.joint.weight > 0
     return Beside(
         config.learning_loss if head else None,
         make_partition(config.units) if head else None,
         config.units.model_dump() if head else None,
         config.tod if teacher else None,
-        tuple(frames) if teacher else (),
+        config if joint else None,
+        tuple(frames) if teacher or joint else (),
     )

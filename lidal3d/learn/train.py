@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lidal3d.config import Config, TrainConfig
-from lidal3d.errors import DataError
+from lidal3d.errors import DataError, UsageError
 from lidal3d.files import fingerprint
 from lidal3d.learn.architecture import Architecture, Network
 from lidal3d.learn.backends import using_backend
@@ -105,7 +105,7 @@ def train(
         sampler = Sampler(
             len(frames), read, feed, config.batch, classes, rng, run.device, processes.share, run.agree, portions
         )
-        parts = [] if head is None else [head.part]
+        parts = [*([] if head is None else [head.part]), *_twins(beside, network, feed, config, processes)]
         trainer = Trainer(run, network, weights, config, [*parts, *_teachers(beside, network.to(run.device))])
         source = _with_others(beside, architecture, config, run)
         _optimise(trainer, sampler, config, progress, None if folder is None else Path(folder), training, source)
@@ -121,6 +121,20 @@ def _teachers(beside: Beside, network: Network) -> list[Part]:
     """The mean teacher, where one is asked for; it starts from the network as it is."""
     settings = beside.consistency
     return [] if settings is None else [ConsistencyPart(network, settings.weight, settings.alpha)]
+
+
+def _twins(beside: Beside, network: Network, feed: Feed, config: TrainConfig, processes: Processes) -> list[Part]:
+    """Barlow Twins, where it is asked for."""
+    if beside.joint is None:
+        return []
+    if processes.size > 1:
+        raise UsageError(
+            f"joint.weight: {processes.size} processes, joint training takes one; start it without torchrun"
+        )
+    from lidal3d.learn.joint import JointPart
+
+    features = network.architecture.channels[-1]
+    return [JointPart(features, beside.unlabelled, feed, beside.joint, config.seed)]
 
 
 def _with_others(

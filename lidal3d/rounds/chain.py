@@ -98,9 +98,9 @@ def _run_full(link: Link, world: World, tick: Tick) -> None:
     """All labels, with as many optimiser steps as the last round's model has seen."""
     from lidal3d.learn.train import own_labels
 
-    config = link.experiment.shared_settings().train
+    config = link.experiment.shared_settings()
     trainings = 1 + link.experiment.rounds if link.experiment.start == "warm" else 1
-    config = config.model_copy(update={"steps": config.steps * trainings})
+    config = config.updated({"train": {"steps": config.train.steps * trainings}})
     frames, portions = mixed(world.labelled_train_frames(), world, link.experiment.world)
     train_model(link, link.folder, world, config, own_labels, frames, 0, None, portions)
     evaluate_model(link, link.folder, world)
@@ -144,7 +144,7 @@ def train_again(link: Link, number: int, config: Config, folder: Path) -> dict[s
         world = open_world(link.experiment.world, link.out)
         if link.what == "full":
             frames, portions = mixed(world.labelled_train_frames(), world, link.experiment.world)
-            train_model(link, folder, world, config.train, own_labels, frames, 0, None, portions)
+            train_model(link, folder, world, config, own_labels, frames, 0, None, portions)
         else:
             ledger = Ledger.open(link.folder / "ledger.jsonl", world.train)
             known = [record for record in ledger.records if record.round <= number]
@@ -191,7 +191,7 @@ def _train_on(
         write_json(folder / COUNTS_FILE, counts_of(source, world))
     frames = training_frames(source, world, config.train, link.experiment.sampling)
     frames, portions = mixed(frames, world, link.experiment.world)
-    train_model(link, folder, world, config.train, with_source(source, world), frames, number, start, portions)
+    train_model(link, folder, world, config, with_source(source, world), frames, number, start, portions)
     shutil.rmtree(folder / CARRIED, ignore_errors=True)
 
 

@@ -32,6 +32,7 @@ from lidal3d.rounds.results import Measured, collect, full_csv, metrics_csv
 from lidal3d.rounds.table import table_text
 from lidal3d.rounds.world import SOURCE_FOLDER, WORLD_FOLDER, World, open_world
 from lidal3d.strategies import strategy_named
+from lidal3d.strategies.dalbt import JOINT_STRATEGIES
 from lidal3d.units.make import refuse_other_sensor
 
 RUN_FILE = "run.json"
@@ -97,7 +98,10 @@ def _refuse_stages(experiment: ExperimentConfig, row: str) -> None:
         raise UsageError(
             f"row '{row}': training '{kind}' can't mix in a source's labels; take single, or no world.source"
         )
-    carry = experiment.settings_of(row).carry
+    settings = experiment.settings_of(row)
+    carry = settings.carry
+    if strategy in JOINT_STRATEGIES and not settings.joint.weight:
+        raise UsageError(f"row '{row}': joint.weight is 0, so it would train on labels alone; set it to 1, say")
     if kind != "single" and (carry.half_window or carry.by == "track"):
         raise UsageError(
             f"row '{row}': training '{kind}' can't tell carried labels from those it sets aside; take single, or carry "

@@ -76,7 +76,10 @@ class PatternCover(Cover):
 
     def distances_at(self, values: Float64) -> Float64:
         """The D behind `unit_value`s, where there is one set; 2 where nothing was covered yet."""
-        return np.minimum(np.sqrt(values * self._scale[0]), 2.0)
+        result = np.full(len(values), 2.0)
+        known = np.isfinite(values)
+        result[known] = np.minimum(np.sqrt(values[known] * self._scale[0]), 2.0)
+        return result
 
     def distance(self, unit: int) -> float:
         """The largest D of a unit's patterns, up to date."""

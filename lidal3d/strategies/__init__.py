@@ -19,6 +19,7 @@ from lidal3d.strategies.combine import (
 )
 from lidal3d.strategies.coreset import CORESET
 from lidal3d.strategies.d2ada import D2ADA, D2ADA_DENSITY, D2ADA_FRAMES
+from lidal3d.strategies.dalbt import DALBT, DALBT_TWINS
 from lidal3d.strategies.density import DENSITY
 from lidal3d.strategies.geal import FREESEL, GEAL, GEAL_V1
 from lidal3d.strategies.hpal import HPAL
@@ -94,6 +95,8 @@ _ALL = (
     TRACK_DISAGREEMENT,
     LIDAL_BY_TRACK,
     USL,
+    DALBT,
+    DALBT_TWINS,
 )
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}

@@ -129,15 +129,15 @@ class Strategy:
         pseudo = self.pseudo(ask, selection) if self.pseudo else nothing()
         return selection, replace(pseudo, strategy=f"{self.name} pseudo")
 
+    def configured(self, config: Config) -> Config:
+        """The settings that it is scored and chosen with."""
+        return config.updated({group: dict(own) for group, own in self.settings.items()}, f"strategy '{self.name}'")
+
     @property
     def possible_kinds(self) -> tuple[str, ...]:
         """The kinds of unit that it can choose among: those it is for and that can have what it needs."""
         wanted = KINDS if self.kinds is None else tuple(kind for kind in KINDS if kind in self.kinds)
         return tuple(kind for kind in wanted if can_have(kind, self.columns, self.needs & ARRAYS))
-
-    def configured(self, config: Config) -> Config:
-        """The settings that it is scored and chosen with."""
-        return config.updated({group: dict(own) for group, own in self.settings.items()}, f"strategy '{self.name}'")
 
     def refuse_missing(self, pool: UnitPool) -> None:
         """Raise UsageError for what the pool lacks, with how to make it."""
@@ -151,19 +151,22 @@ class Strategy:
                 made = OF_BOXES.get(name, "") if kind == BOX else self._how()
                 how = made if can_have(kind, (), [name]) else _none_of(kind)
                 raise UsageError(f"strategy '{self.name}' needs {name} of the units; {how}")
-        for group, own in self.settings.items():
-            made = pool.table.metadata.get(group, {})
-            for key in own.keys() & made.keys():
-                if made[key] != own[key]:
-                    raise UsageError(
-                        f"strategy '{self.name}' has {group}.{key}={own[key]}, the pool was scored with {made[key]}; "
-                        f"score again with --strategy {self.name} alone"
-                    )
+        self._refuse_other_settings(pool)
         if self.kinds is not None and kind not in self.kinds:
             raise UsageError(
                 f"strategy '{self.name}' is for {', '.join(sorted(self.kinds))}, not for units of kind "
                 f"'{kind}'; set units.kind and score again"
             )
+
+    def _refuse_other_settings(self, pool: UnitPool) -> None:
+        for group, own in self.settings.items():
+            made = pool.table.metadata.get(group, {})
+            for key in sorted(own.keys() & made.keys()):
+                if made[key] != own[key]:
+                    raise UsageError(
+                        f"strategy '{self.name}' has {group}.{key}={own[key]}, the pool was scored with {made[key]}; "
+                        f"score again with --strategy {self.name} alone"
+                    )
 
     def _how(self) -> str:
         """… and how scoring makes it of them."""
