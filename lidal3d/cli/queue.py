@@ -186,7 +186,7 @@ def select(
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option(help="Scores of a labelled drive by the same model, to compare with (d2ada)."),
+        typer.Option(help="Scores of a labelled drive by the same model, to compare with (d2ada, vaal)."),
     ] = None,
     workers: Workers = 1,
     keep_going: KeepGoing = False,
