@@ -141,8 +141,13 @@ def test_what_lies_beyond_a_pictures_edge_is_not_asked(image) -> None:  # type: 
     small = pictures(1, height=20, width=30)[0].points()
     asked = questions(image[0].encoder, [small], [np.ones(len(small), bool)])
     assert np.isfinite(asked.truth.numpy()).any(axis=2).sum() == 20 * 30
-    losses = image[0].head.losses(torch.zeros(12, image[0].encoder.dimensions), asked)
-    assert torch.isfinite(losses).all()
+    features = torch.ones(12, image[0].encoder.dimensions, requires_grad=True)
+    losses = image[0].head.losses(features, asked)
+    corner = image[0].head.colours(features[11]).view(8, 8, 3)[:4, :6]
+    at_corner = torch.from_numpy(small[:, 2:].reshape(20, 30, 3)[16:, 24:] - 0.5)
+    assert losses[11].item() == pytest.approx(((corner - at_corner) ** 2).mean().item(), rel=1e-5)
+    losses.sum().backward()
+    assert torch.isfinite(features.grad).all()
 
 
 # --- answers -------------------------------------------------------------------------------------------------------

@@ -26,7 +26,9 @@ from lidal3d.cli.settings import (
 def pretrain(
     drive: Drive,
     out: Out,
-    method: Annotated[str, typer.Option("--method", "-m", metavar="NAME", help="What it is asked: twist or barlow.")],
+    method: Annotated[
+        str, typer.Option("--method", "-m", metavar="NAME", help="What it is asked: twist, barlow, odct or masked.")
+    ],
     views: Annotated[
         str | None, typer.Option(metavar="NAME", help="augment, neighbour or camera (pretrain.views).")
     ] = None,

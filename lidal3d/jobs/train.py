@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
+from lidal3d.learn.options import beside
 from lidal3d.learn.processes import ALONE, Processes
 from lidal3d.rounds.label_store import HEADER_FILE, LabelStore
 from lidal3d.scene.labels import LabelMap
@@ -63,7 +64,7 @@ def train_on_drive(
     Args:
         drive_path: a drive log.
         out_folder: where the model goes; a model there is replaced when the new one is whole.
-        config: all settings; `config.train` is used.
+        config: all settings; `config.train` is used, and `learning_loss`, `units` and `tod` where their weights ask for more.
         frames: "SCENE/FRAME" each, or None for all labelled frames.
         scenes: only these scenes, or None for all.
         progress: called with (step from 1, loss) after every step.
@@ -109,7 +110,8 @@ def train_on_drive(
     # With checkpoints, a training that was cut off goes on to the weights it would have had.
     folder = Path(out_folder) if config.train.checkpoint_every else None
     source = None if answers is None else answers.training_labels
-    model = train(labelled, classes, config.train, source, start, note, device, folder, processes)
+    other = beside(config, [frame for scene in drive for frame in scene])
+    model = train(labelled, classes, config.train, source, start, note, device, folder, processes, other)
     path = Path(out_folder) / MODEL_FILE
     if processes.writes:
         model.save(out_folder)

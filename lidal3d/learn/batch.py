@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +30,14 @@ class Sweep:
         labels: (N,) uint8 train ids, 255 where there is none.
         weights: (N,) float32, or None where all labels weigh 1.
         whole: points of the sweep that this was cut from, or None where it is whole itself.
+        units: (N,) int32 unit of each point, −1 for none, where a loss of units is learnt; else None.
     """
 
     points: npt.NDArray[np.float32]
     labels: npt.NDArray[np.uint8]
     weights: npt.NDArray[np.float32] | None = None
     whole: int | None = None
+    units: npt.NDArray[np.int32] | None = None
 
     @property
     def share(self) -> float:
@@ -55,10 +57,12 @@ class Sweep:
     def around_labels(self, context_m: float) -> Sweep:
         """Only the points about `context_m` or less, seen from above, from one with a label."""
         cut = self._only(near_labels(self.points[:, :2], self.labels != IGNORE, context_m))
-        return Sweep(cut.points, cut.labels, cut.weights, len(self.points))
+        return replace(cut, whole=len(self.points))
 
     def _only(self, kept: npt.NDArray[np.bool_]) -> Sweep:
-        return Sweep(self.points[kept], self.labels[kept], None if self.weights is None else self.weights[kept])
+        weights = None if self.weights is None else self.weights[kept]
+        units = None if self.units is None else self.units[kept]
+        return Sweep(self.points[kept], self.labels[kept], weights, units=units)
 
 
 @dataclass(frozen=True)

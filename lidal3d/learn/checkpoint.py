@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Checkpoint:
     Attributes:
         step: how many steps were taken.
         sampler: the sampler's state after them.
-        tensors: "network/…" and "optimiser/…".
+        tensors: "network/…", "optimiser/…" and "beside/…".
     """
 
     step: int
@@ -53,6 +54,10 @@ class Checkpoint:
                 for key, value in moments.items()
             }
 
+    def beside(self) -> dict[str, Tensor]:
+        """What was saved beside weights and moments."""
+        return {k.removeprefix("beside/"): v for k, v in self.tensors.items() if k.startswith("beside/")}
+
 
 def save_checkpoint(
     folder: Path,
@@ -61,11 +66,18 @@ def save_checkpoint(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
     training: str,
+    beside: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the checkpoint into `folder`, whole or not at all; `training` is a digest of all that it depends on."""
+    """Write the checkpoint into `folder`, whole or not at all; `training` is a digest of all that it depends on.
+
+    Args:
+        network: whatever holds all parameters of `optimiser`.
+        beside: other tensors to go on from.
+    """
     tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
     for name, parameter in network.named_parameters():
         tensors |= {f"optimiser/{name}/{key}": value for key, value in optimiser.state[parameter].items()}
+    tensors |= {f"beside/{name}": tensor for name, tensor in (beside or {}).items()}
     header = {"format": FORMAT, "training": training, "step": step, "sampler": sampler}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     path = folder / CHECKPOINT_FILE

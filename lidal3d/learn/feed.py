@@ -8,13 +8,15 @@ Training and prediction know frames through a Feed alone; `learn.sweeps` and `le
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from lidal3d.learn.loss_prediction.pooling import BatchUnits
 
 
 class Item(Protocol):
@@ -45,11 +47,13 @@ class Fed:
         inputs: the network's arguments.
         targets: (E,) int64 of its E outputs, 255 for none.
         weights: (E,) float32.
+        units: the labelled units, where items are cut into units.
     """
 
     inputs: tuple[Any, ...]
     targets: Tensor
     weights: Tensor
+    units: BatchUnits | None = field(default=None, kw_only=True)
 
 
 # From values (E, K) of a network's outputs to those (N, K) of the frame's points or pixels.
@@ -68,9 +72,16 @@ class Feed(Protocol):
         """Whether items are cut, so that a step holds more of them."""
 
     def item(
-        self, points: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], weights: npt.NDArray[np.float32] | None
+        self,
+        points: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.uint8],
+        weights: npt.NDArray[np.float32] | None,
+        units: npt.NDArray[np.int32] | None = None,
     ) -> Item:
-        """A frame (N, columns) with labels (N,), 255 for none, and weights (N,) for training."""
+        """A frame (N, columns) with labels (N,), 255 for none, and weights (N,) for training.
+
+        `units` (N,) are those of its points, −1 for none, where something is learnt of units.
+        """
 
     def draw(self, rng: np.random.Generator) -> Any:
         """A view: how one frame is augmented."""

@@ -60,10 +60,12 @@ def training_feed(architecture: Architecture, config: TrainConfig) -> Feed:
 
 def model_feed(model: Model, views: int) -> Feed:
     """What feeds a trained model whose views are averaged; a single one is the frame as it is."""
-    augmentation = model.augmentation if views > 1 else "none"
-    if model.network.architecture.of_pictures:
-        return Pictures(augmentation)
-    return Sweeps(model.voxel_m, augmentation)
+    return asking_feed(model.network.architecture, model.voxel_m, model.augmentation if views > 1 else "none")
+
+
+def asking_feed(architecture: Architecture, voxel_m: float, augmentation: str = "none") -> Feed:
+    """What feeds a network that is asked about whole frames, by default as they are."""
+    return Pictures(augmentation) if architecture.of_pictures else Sweeps(voxel_m, augmentation)
 
 
 def refuse_other_columns(points: npt.NDArray[np.float32], feed: Feed) -> None:

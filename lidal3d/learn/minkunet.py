@@ -7,6 +7,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lidal3d.learn.architecture import Architecture, Network
+from lidal3d.learn.loss_prediction.taps import Tap
+from lidal3d.learn.points import parents
 from lidal3d.learn.sparse import (
     DownConv,
     Level,
@@ -19,6 +21,7 @@ from lidal3d.learn.sparse import (
     concatenate,
     relu,
 )
+from lidal3d.learn.voxels import unpack
 
 
 class ResidualBlock(nn.Module):
@@ -96,6 +99,22 @@ class Trunk(Network):
             skips.append(x)
             x = down(x)
         return x, skips
+
+    def tap_modules(self) -> list[nn.Module]:
+        """What a loss head reads, see `lidal3d.learn.loss_prediction.taps`: the coarsest level, and the four ways up."""
+        return [self.downs[-1], *self.ups]
+
+    def tap_channels(self) -> tuple[int, ...]:
+        """The widths of the taps."""
+        return self.architecture.channels[4:]
+
+    def tap(self, output: SparseTensor, inputs: tuple[Tensor, Level]) -> Tap:
+        """A level's features, and which of its voxels lies around each of the finest."""
+        finest = level = inputs[1]
+        levels = 0
+        while level is not output.level:
+            level, levels = level.coarser, levels + 1
+        return Tap(output.features, parents(finest, levels)[0], unpack(level.keys)[1])
 
 
 class MinkUNet(Trunk):

@@ -21,11 +21,13 @@ from torch import Tensor
 from lidal3d.errors import DataError, UsageError
 from lidal3d.files import replacing
 from lidal3d.learn.architecture import Architecture, Network
+from lidal3d.learn.loss_prediction.trained import TrainedHead
 from lidal3d.learn.networks import build
 
 MODEL_FILE = "model.safetensors"
 HEADER_KEY = "lidal3d"
 FORMAT = 1
+LOSS_HEAD = "loss_head/"  # before the names of its tensors
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Model:
         voxel_m: edge of a voxel, metres; nothing where it reads pictures.
         augmentation: name of the augmentation it was trained with, and which its views are drawn from.
         settings: the training's settings, for the record.
+        loss_head: what predicts the losses of units, where one was trained.
     """
 
     network: Network
@@ -47,6 +50,7 @@ class Model:
     voxel_m: float
     augmentation: str = "default"
     settings: dict[str, Any] = field(default_factory=dict)
+    loss_head: TrainedHead | None = None
 
     @property
     def name(self) -> str:
@@ -68,13 +72,30 @@ class Model:
             "augmentation": self.augmentation,
             "settings": self.settings,
         }
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        if self.loss_head is not None:
+            header["loss_head"] = self.loss_head.to_dict()
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
         with replacing(path) as temporary:
             try:
                 save_file(tensors, os.fspath(temporary), metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
             except SafetensorError as error:
                 raise DataError(f"{path}: cannot write ({error}); free space or choose another --out") from None
         return path
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All of the file."""
+        head = {} if self.loss_head is None else self.loss_head.head.state_dict()
+        return {**self.network.state_dict(), **{LOSS_HEAD + name: tensor for name, tensor in head.items()}}
+
+    def _load(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `_tensors`; in evaluation mode afterwards."""
+        own = {name: tensor for name, tensor in tensors.items() if not name.startswith(LOSS_HEAD)}
+        self.network.load_state_dict(own)
+        self.network.eval()
+        if self.loss_head is not None:
+            head = {k.removeprefix(LOSS_HEAD): v for k, v in tensors.items() if k.startswith(LOSS_HEAD)}
+            self.loss_head.head.load_state_dict(head)
+            self.loss_head.head.eval()
 
 
 def load_model(
@@ -102,6 +123,7 @@ def load_model(
             float(header["voxel_m"]),
             str(header["augmentation"]),
             dict(header["settings"]),
+            None if "loss_head" not in header else TrainedHead.from_dict(header["loss_head"], network),
         )
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise DataError(f"{path}: its header is not a lidal3d model's ({error}); train it again") from None
@@ -109,9 +131,8 @@ def load_model(
         _refuse_other_classes(path, model.classes, classes)
     if architecture is not None:
         _refuse_other_architecture(path, found, architecture)
-    _refuse_other_tensors(path, tensors, network.state_dict())
-    network.load_state_dict(tensors)
-    network.eval()
+    _refuse_other_tensors(path, tensors, model._tensors())
+    model._load(tensors)
     return model
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from lidal3d.learn.augment import AUGMENTATIONS
 from lidal3d.learn.batch import Sweep, network_input, voxel_labels
 from lidal3d.learn.feed import Back, Fed
+from lidal3d.learn.loss_prediction.pooling import FrameUnits, batch_units
 from lidal3d.learn.sparse import Level
 
 Matrix = npt.NDArray[np.float32]
@@ -43,10 +44,14 @@ class Sweeps:
         return self.context_m > 0
 
     def item(
-        self, points: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], weights: npt.NDArray[np.float32] | None
+        self,
+        points: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.uint8],
+        weights: npt.NDArray[np.float32] | None,
+        units: npt.NDArray[np.int32] | None = None,
     ) -> Sweep:
         """As `Feed`."""
-        sweep = Sweep(points, labels, weights).within(self.max_range_m)
+        sweep = Sweep(points, labels, weights, units=units).within(self.max_range_m)
         return sweep.around_labels(self.context_m) if self.context_m else sweep
 
     def draw(self, rng: np.random.Generator) -> Matrix:
@@ -62,12 +67,15 @@ class Sweeps:
             [np.ones(len(s.labels), dtype=np.float32) if s.weights is None else s.weights for s in items]
         )
         targets, voxel_weights = voxel_labels(data.voxels, labels, weights, classes)
-        return Fed((data.features, Level(data.voxels.keys).prepare()), targets, voxel_weights)
+        inputs = data.features, Level(data.voxels.keys).prepare()
+        found = [FrameUnits(s.units, s.labels, s.weights) for s in items if s.units is not None]
+        units = batch_units(found, data.voxels.point_voxel) if found else None
+        return Fed(inputs, targets, voxel_weights, units=units)
 
-    def view(self, points: Tensor, view: Matrix) -> tuple[tuple[Tensor, Tensor], Back]:
+    def view(self, points: Tensor, view: Matrix) -> tuple[tuple[Tensor, Level], Back]:
         """As `Feed`."""
         data = network_input([transformed(points, view)], self.voxel_m)
-        return (data.features, data.voxels.keys), lambda values: values.index_select(0, data.voxels.point_voxel)
+        return (data.features, Level(data.voxels.keys)), lambda values: values.index_select(0, data.voxels.point_voxel)
 
     def nothing_labelled(self, frames: int) -> str:
         """As `Feed`."""

@@ -25,10 +25,13 @@ from lidal3d.rounds.record import Record, history_of_records, records_of
 from lidal3d.rounds.scoring import Wanted, score_pool
 from lidal3d.rounds.seeds import derived_rng, derived_seed
 from lidal3d.rounds.world import World
+from lidal3d.select.active import NothingToChoose
 from lidal3d.select.manifest import read_manifest, read_pseudo_points, write_manifest
 from lidal3d.select.members import frame_tasks, pseudo_points, selection_points
+from lidal3d.select.pseudo import nothing
 from lidal3d.select.selection import Selection, UnitKey
 from lidal3d.strategies import UnitPool
+from lidal3d.strategies.learning_loss import in_experiment
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.units import make_partition
 
@@ -79,7 +82,7 @@ def _write_queue(
     partition = make_partition(config.units)
     remove_abandoned(folder)
     predict = config.predict.model_copy(update={"seed": derived_seed("predict", link.seed, number)})
-    config = config.model_copy(update={"predict": predict})
+    config = in_experiment(config.model_copy(update={"predict": predict}))
     model = load_model(before, world.classes.classes)
     wanted = Wanted.by(strategy)
     sources = SignalSources(before, encoder_of(link), _earlier(link, number), link.device)
@@ -115,9 +118,15 @@ def choose_from(
     rng: np.random.Generator,
     source: UnitPool | None = None,
 ) -> tuple[Selection, Selection]:
-    """What the strategy asks and assumes; it may ask for what is left where the budget is more."""
+    """What the strategy asks and assumes; of a pool that has nothing left for it, nothing.
+
+    One row that runs out must not cost the others their results: the table says which did.
+    """
     scenes = world.train_by_id
-    return strategy.choose(pool, config, lambda scene, frame: frame_of(scenes, scene, frame), history, rng, source)
+    try:
+        return strategy.choose(pool, config, lambda scene, frame: frame_of(scenes, scene, frame), history, rng, source)
+    except NothingToChoose:
+        return replace(nothing(), strategy=strategy.name), replace(nothing(), strategy=f"{strategy.name} pseudo")
 
 
 def write_queue(

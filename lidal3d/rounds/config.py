@@ -39,7 +39,7 @@ class SourceSettings(Settings):
     layout: str | None = Field(None, description="its layout, or None to recognise it")
     label_map: str | None = Field(None, description="its label map, or None for the data set's own")
     simulate: SimulateSettings | None = Field(None, description="simulated drives instead of a drive log")
-    share: float = Field(0.5, gt=0, lt=1, description="of the sweeps in training, once there are labels of the target")
+    share: float = Field(0.5, gt=0, lt=1, description="of the steps of training, once there are labels of the target")
 
     @model_validator(mode="after")
     def _one_source(self) -> SourceSettings:
@@ -213,9 +213,10 @@ class ExperimentConfig(Settings):
                 )
 
     def settings_of(self, row: str) -> Config:
-        """All settings of a row. Raises UsageError naming a wrong key."""
+        """All settings of a row; PT4AL has as many strata as there are rounds. Raises UsageError naming a wrong key."""
         shared = Config.preset(self.preset).updated(self.config, "config")
-        return shared.updated(self.strategies[row].config, f"strategies.{row}.config")
+        config = shared.updated(self.strategies[row].config, f"strategies.{row}.config")
+        return config if config.pt4al.strata else config.updated({"pt4al": {"strata": self.rounds}})
 
     def shared_settings(self) -> Config:
         """The settings that all rows share. Raises UsageError naming a wrong key."""

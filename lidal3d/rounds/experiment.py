@@ -32,6 +32,7 @@ from lidal3d.rounds.results import Measured, collect, full_csv, metrics_csv
 from lidal3d.rounds.table import table_text
 from lidal3d.rounds.world import SOURCE_FOLDER, WORLD_FOLDER, World, open_world
 from lidal3d.strategies import strategy_named
+from lidal3d.strategies.dalbt import JOINT_STRATEGIES
 from lidal3d.units.make import refuse_other_sensor
 
 RUN_FILE = "run.json"
@@ -73,6 +74,7 @@ def run_experiment(
     out = Path(out)
     for row in experiment.strategies:
         _refuse_stages(experiment, row)
+        _refuse_fresh(experiment, row)
     _claim(experiment, out)
     source = experiment.world.source
     for settings, folder in (
@@ -97,7 +99,10 @@ def _refuse_stages(experiment: ExperimentConfig, row: str) -> None:
         raise UsageError(
             f"row '{row}': training '{kind}' can't mix in a source's labels; take single, or no world.source"
         )
-    carry = experiment.settings_of(row).carry
+    settings = experiment.settings_of(row)
+    carry = settings.carry
+    if strategy in JOINT_STRATEGIES and not settings.joint.weight:
+        raise UsageError(f"row '{row}': joint.weight is 0, so it would train on labels alone; set it to 1, say")
     if kind != "single" and (carry.half_window or carry.by == "track"):
         raise UsageError(
             f"row '{row}': training '{kind}' can't tell carried labels from those it sets aside; take single, or carry "
@@ -106,6 +111,16 @@ def _refuse_stages(experiment: ExperimentConfig, row: str) -> None:
     if kind != "single" and strategy.pseudo is None:
         raise UsageError(
             f"row '{row}': training '{kind}' is for pseudo-labels, '{strategy.name}' has none; drop it, or choose lidal"
+        )
+
+
+def _refuse_fresh(experiment: ExperimentConfig, row: str) -> None:
+    """TOD between models that were trained apart measures their seeds."""
+    strategy = strategy_named(experiment.strategy_of(row))
+    if "earlier" in strategy.needs and experiment.start == "fresh":
+        raise UsageError(
+            f"row '{row}': strategy '{strategy.name}' compares the models of two rounds, which with start: fresh differ by "
+            "their first weights most; set start: warm, or drop the row"
         )
 
 

@@ -129,12 +129,12 @@ def _kinds(staged: Staged, stage: int, guesses: LedgerLabels) -> Sequence[str]:
 
 def _candidate(staged: Staged, stage: int, kind: str, guesses: LedgerLabels, previous: Path) -> Candidate:
     """Train and judge, or read what was judged before a kill."""
-    link, world, train = staged.link, staged.world, staged.config.train
+    link, world, config = staged.link, staged.world, staged.config
     fresh = link.experiment.start == "fresh"
     folder = staged.folder / STAGES_FOLDER / (HUMAN if kind == HUMAN and fresh else f"{stage}-{kind}")
     labels = staged.human if kind == HUMAN else guesses
-    drawn = training_frames(labels, world, train, link.experiment.sampling)
-    train_model(link, folder, world, train, labels, drawn, staged.number, None if fresh else previous)
+    drawn = training_frames(labels, world, config.train, link.experiment.sampling)
+    train_model(link, folder, world, config, labels, drawn, staged.number, None if fresh else previous)
     return Candidate(stage, kind, folder, _held_out_miou(staged, folder))
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from lidal3d.config import TrainConfig
+from lidal3d.config import Config, TrainConfig
 from lidal3d.files import remove_abandoned, write_json
+from lidal3d.learn.options import beside
 from lidal3d.rounds.evaluation import evaluate
 from lidal3d.rounds.links import EVALUATION_FILE, MODEL_FILE, Link
 from lidal3d.rounds.seeds import derived_seed
@@ -20,6 +21,7 @@ from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Frame, Scene
 
 if TYPE_CHECKING:
+    from lidal3d.learn.sampler import Portion
     from lidal3d.learn.train import LabelSource
 
 FRAMES_REMEMBERED = 512
@@ -70,13 +72,17 @@ def train_model(
     link: Link,
     folder: Path,
     world: World,
-    config: TrainConfig,
+    config: Config,
     labels: LabelSource,
     frames: Sequence[Frame],
     number: int,
     start: Path | None,
+    portions: Sequence[Portion] = (),
 ) -> None:
-    """Train where there is no model yet, from the weights of the model in `start` or from fresh ones."""
+    """Train where there is no model yet, from the weights of the model in `start` or from fresh ones.
+
+    What the settings ask to be learnt beside the labels is learnt on all training frames, whatever is labelled in them.
+    """
     from lidal3d.learn.feeds import architecture_for
     from lidal3d.learn.model import load_model
     from lidal3d.learn.train import train
@@ -85,12 +91,24 @@ def train_model(
     if (folder / MODEL_FILE).is_file():
         return
     # Neither row nor stage is in it: with the same labels two strategies get the same model.
-    settings = config.model_copy(update={"seed": derived_seed("train", link.seed, number)})
+    settings = config.train.model_copy(update={"seed": derived_seed("train", link.seed, number)})
+    other = beside(config, [frame for scene in world.train for frame in scene])
     architecture = architecture_for(world.classes, settings, frames)
     initial = None if start is None else load_model(start, world.classes.classes, architecture)
     # A checkpoint goes on where a kill cut a long training off; short ones start again.
     kept = folder if settings.checkpoint_every else None
-    train(frames, world.classes, settings, _remembered(labels), initial, device=link.device, folder=kept).save(folder)
+    trained = train(
+        frames,
+        world.classes,
+        settings,
+        _remembered(labels),
+        initial,
+        device=link.device,
+        folder=kept,
+        beside=other,
+        portions=portions,
+    )
+    trained.save(folder)
 
 
 def evaluate_model(link: Link, folder: Path, world: World) -> None:

@@ -31,8 +31,8 @@ def kmeans(
         clusters: how many; no more than K are made.
         rng: for the seeds.
         iterations: at most; it stops when nothing changes.
-        weight: (K,) how much each row counts in the mean of its cluster; None: all alike.
         seeds: the rows that are the first centres, or None to draw them by k-means++.
+        weight: (K,) how much each row counts in the mean of its cluster; None: all alike.
 
     Returns:
         (K,) the cluster of each row, and (K,) the squared distance to its centre. A cluster that runs empty starts

@@ -19,10 +19,12 @@ from lidal3d.strategies.combine import (
 )
 from lidal3d.strategies.coreset import CORESET
 from lidal3d.strategies.d2ada import D2ADA, D2ADA_DENSITY, D2ADA_FRAMES
+from lidal3d.strategies.dalbt import DALBT, DALBT_TWINS
 from lidal3d.strategies.density import DENSITY
 from lidal3d.strategies.geal import FREESEL, GEAL, GEAL_V1
 from lidal3d.strategies.hpal import HPAL
 from lidal3d.strategies.kmeans import KMEANS
+from lidal3d.strategies.learning_loss import LEARNING_LOSS
 from lidal3d.strategies.lidal import LIDAL, LIDAL_DIVERGENCE, LIDAL_ENTROPY, LIDAL_HUMAN, LIDAL_REDUNDANT
 from lidal3d.strategies.pool import UnitPool
 from lidal3d.strategies.portfolio import LIDAL_VALIDATED, PORTFOLIO
@@ -41,8 +43,10 @@ from lidal3d.strategies.ranked import (
 )
 from lidal3d.strategies.redal import REDAL
 from lidal3d.strategies.strategy import Strategy
+from lidal3d.strategies.tod import TOD, TOD_FIRST
 from lidal3d.strategies.tracks import LIDAL_BY_TRACK, TRACK_DISAGREEMENT
 from lidal3d.strategies.usl import USL
+from lidal3d.strategies.vaal import VAAL, VAAL_ENCODER
 
 __all__ = ["STRATEGIES", "Strategy", "UnitPool", "strategy_named"]
 
@@ -69,6 +73,8 @@ _ALL = (
     D2ADA,
     D2ADA_DENSITY,
     D2ADA_FRAMES,
+    VAAL,
+    VAAL_ENCODER,
     PT4AL,
     PT4AL_START,
     GEAL,
@@ -80,6 +86,9 @@ _ALL = (
     LIDAL_ENTROPY,
     LIDAL_REDUNDANT,
     INTERFRAME_ENTROPY,
+    LEARNING_LOSS,
+    TOD,
+    TOD_FIRST,
     TRUE_LOSS,
     ENTROPY_CORESET,
     ENTROPY_CLASS_QUOTA,
@@ -91,6 +100,8 @@ _ALL = (
     TRACK_DISAGREEMENT,
     LIDAL_BY_TRACK,
     USL,
+    DALBT,
+    DALBT_TWINS,
 )
 
 STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in _ALL}

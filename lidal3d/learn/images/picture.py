@@ -26,12 +26,14 @@ class Picture:
         labels: (H, W) uint8 train ids, 255 where there is none.
         weights: (H, W) float32, or None where all labels weigh 1.
         window_px: edge of the window that a step sees of it; 0 for the whole.
+        units: (H, W) unit of each pixel, −1 for none, where something is learnt of units; else None.
     """
 
     colors: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
     weights: npt.NDArray[np.float32] | None = None
     window_px: int = 0
+    units: npt.NDArray[np.int32] | None = None
 
     @property
     def window(self) -> tuple[int, int]:
@@ -74,12 +76,20 @@ class Picture:
         weights = inside.astype(np.float32) if self.weights is None else inside * self.weights[r[:, None], c]
         return labels, weights
 
+    def units_at(self, rows: Lines, columns: Lines) -> npt.NDArray[np.int32]:
+        """Units (h, w) of the pixels nearest to rows (h,) and columns (w,); −1 outside, and where there are none."""
+        r, inside_r = _nearest(rows, self.labels.shape[0])
+        c, inside_c = _nearest(columns, self.labels.shape[1])
+        known = np.full(self.labels.shape, -1, np.int32) if self.units is None else self.units
+        return np.where(inside_r[:, None] & inside_c, known[r[:, None], c], np.int32(-1))
+
 
 def _lines(center: int, place: float, count: int, size: int, scale: float) -> Lines:
     """`count` lines, 1/scale apart, of `size`; `center` is at a `place` in [0, 1) between the margins."""
     extent = count / scale
-    start = center + 0.5 - (MARGIN + (1 - 2 * MARGIN) * place) * extent
-    start = float(np.clip(start, min(0.0, size - extent), max(0.0, size - extent)))
+    # Whole pixels: a picture of its own size is seen as sharp as it is.
+    wanted = round(center + 0.5 - (MARGIN + (1 - 2 * MARGIN) * place) * extent)
+    start = float(np.clip(wanted, min(0.0, size - extent), max(0.0, size - extent)))
     return start + (np.arange(count) + 0.5) / scale - 0.5
 
 

@@ -20,6 +20,7 @@ from lidal3d.errors import DataError
 from lidal3d.learn.feed import Back, Fed
 from lidal3d.learn.images.augment import PICTURE_AUGMENTATIONS, PictureView
 from lidal3d.learn.images.picture import Lines, Picture
+from lidal3d.learn.loss_prediction.pooling import FrameUnits, batch_units
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.pixels import picture_of, picture_shape
 
@@ -48,7 +49,11 @@ class Pictures:
         return self.window_px > 0
 
     def item(
-        self, points: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], weights: npt.NDArray[np.float32] | None
+        self,
+        points: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.uint8],
+        weights: npt.NDArray[np.float32] | None,
+        units: npt.NDArray[np.int32] | None = None,
     ) -> Picture:
         """As `Feed`. Raises DataError where the pixels are no whole picture."""
         colors = np.rint(picture_of(points).clip(0, 1) * 255).astype(np.uint8)
@@ -56,7 +61,9 @@ class Pictures:
         if weights is not None:
             # A label of no weight is none, also where a window is laid.
             labels, weights = np.where(weights > 0, labels, np.uint8(IGNORE)), weights.reshape(shape)
-        return Picture(colors, labels.reshape(shape), weights, self.window_px)
+        return Picture(
+            colors, labels.reshape(shape), weights, self.window_px, None if units is None else units.reshape(shape)
+        )
 
     def draw(self, rng: np.random.Generator) -> PictureView:
         """As `Feed`."""
@@ -65,16 +72,20 @@ class Pictures:
     def batch(self, items: Sequence[Picture], views: Sequence[PictureView], classes: int, device: torch.device) -> Fed:
         """As `Feed`; smaller pictures are continued to the size of the largest, with no labels there."""
         window = tuple(np.max([item.window for item in items], axis=0).tolist())
-        inputs, targets, weights = [], [], []
+        inputs, targets, weights, units = [], [], [], []
         for item, view in zip(items, views, strict=True):
             rows, columns = item.lines(view, window)
             inputs.append(_jittered(_input(torch.from_numpy(item.colors).to(device) / 255, rows, columns), view))
             found = item.labels_at(rows, columns)
             targets.append(found[0])
             weights.append(found[1])
+            if item.units is not None:
+                units.append(FrameUnits(item.units_at(rows, columns).ravel(), found[0].ravel(), found[1].ravel()))
         stacked = torch.stack(inputs).permute(0, 3, 1, 2)
         target = torch.from_numpy(np.stack(targets).ravel().astype(np.int64)).to(device)
-        return Fed((stacked,), target, torch.from_numpy(np.stack(weights).ravel()).to(device))
+        weight = torch.from_numpy(np.stack(weights).ravel()).to(device)
+        cut = batch_units(units, torch.arange(len(target), device=device)) if units else None
+        return Fed((stacked,), target, weight, units=cut)
 
     def view(self, points: Tensor, view: PictureView) -> tuple[tuple[Tensor], Back]:
         """As `Feed`; colours stay. Raises DataError where the pixels are no whole picture, or not finite."""

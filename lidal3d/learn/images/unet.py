@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lidal3d.learn.architecture import Architecture, Network
+from lidal3d.learn.loss_prediction.taps import Tap
 from lidal3d.learn.sparse import VoxelNorm, folded_norm
 
 LEVELS = 4
@@ -168,3 +169,24 @@ class UNet2d(Network):
             x = up(x, skips.pop())
         features = x[:, :, :height, :width].permute(0, 2, 3, 1).reshape(-1, x.shape[1])
         return self.head(features), features
+
+    def tap_modules(self) -> list[nn.Module]:
+        """What a loss head reads, see `lidal3d.learn.loss_prediction.taps`: the coarsest level, and the four ways up."""
+        return [self.downs[-1], *self.ups]
+
+    def tap_channels(self) -> tuple[int, ...]:
+        """The widths of the taps."""
+        return self.architecture.channels[4:]
+
+    def tap(self, output: Tensor, inputs: tuple[Tensor]) -> Tap:
+        """A resolution's features (B·h·w, K), and which of its cells lies around each pixel; cells in a margin have no owner."""
+        (pictures, _, height, width), (channels, rows, columns) = inputs[0].shape, output.shape[1:]
+        edge = (height + -height % (1 << LEVELS)) // rows
+        device = output.device
+        row, column = torch.arange(height, device=device) // edge, torch.arange(width, device=device) // edge
+        within = row[:, None] * columns + column
+        first = torch.arange(pictures, device=device) * (rows * columns)
+        owner = torch.full((pictures, rows * columns), -1, device=device)
+        owner[:, within.flatten().unique()] = torch.arange(pictures, device=device)[:, None]
+        values = output.permute(0, 2, 3, 1).reshape(-1, channels)
+        return Tap(values, (first[:, None] + within.flatten()).flatten(), owner.flatten())

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.scene.pixels import COLUMNS as PICTURE_COLUMNS
+from lidal3d.scene.pixels import is_picture
 from lidal3d.settings.masked import MaskedConfig
 
 PARTS = 4  # masks of a set; each hides a quarter
@@ -30,7 +30,7 @@ def blocks(elements: npt.NDArray[np.float32], config: MaskedConfig) -> Int64:
     Blocks of a sweep are sectors of rings around the sensor, of all heights; they widen with distance as the gaps
     between beams do, so that far things aren't hidden more than near ones.
     """
-    if elements.shape[1] == PICTURE_COLUMNS:
+    if is_picture(elements):
         column, row = (elements[:, axis].astype(np.int64) // config.cell_px for axis in (0, 1))
         return row << 24 | column
     range_m = np.maximum(np.hypot(elements[:, 0], elements[:, 1]).astype(np.float64), NEAREST_M)

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError
@@ -19,17 +18,9 @@ from lidal3d.scene.scene import Frame
 
 
 class Pairs:
-    """Pairs of views by the number of the first one's frame.
+    """Pairs of views by the number of the first one's frame."""
 
-    Attributes:
-        encoders: what reads the first and the second view.
-        others: encoders of these that are trained but aren't what training is for.
-    """
-
-    others: tuple[nn.Module, ...] = ()
-
-    def __init__(self, frames: Sequence[Frame], encoder: EncoderNetwork, config: Config) -> None:
-        self.encoders = (encoder, encoder)
+    def __init__(self, frames: Sequence[Frame], config: Config) -> None:
         self.config = config
         self.frames = RegionFrames(frames, config)
 
@@ -39,6 +30,10 @@ class Pairs:
     def pair(self, index: int, rng: np.random.Generator) -> tuple[View, View]:
         """Two views whose regions have the same numbers."""
         raise NotImplementedError
+
+    def companion(self, encoder: EncoderNetwork) -> EncoderNetwork:
+        """What reads the second view where `encoder` reads the first: the same, where both are of one sensor."""
+        return encoder
 
 
 class AugmentPairs(Pairs):
@@ -57,8 +52,8 @@ class NeighbourPairs(Pairs):
         DataError: no frame has a neighbour.
     """
 
-    def __init__(self, frames: Sequence[Frame], encoder: EncoderNetwork, config: Config) -> None:
-        super().__init__(frames, encoder, config)
+    def __init__(self, frames: Sequence[Frame], config: Config) -> None:
+        super().__init__(frames, config)
         near = neighbours(frames, config.pretrain.neighbour_most, config.pretrain.neighbour_m)
         self._having = [index for index in range(len(frames)) if len(near[index])]
         self._near = near
@@ -100,14 +95,3 @@ def neighbours(frames: Sequence[Frame], most: int, least_m: float) -> list[npt.N
         far = [i for i in near if np.linalg.norm(center_m[i] - center_m[frame.index]) >= least_m]
         result.append(np.array([of_scene[i] for i in far or near], np.int64))
     return result
-
-
-PAIRS: dict[str, Callable[[Sequence[Frame], EncoderNetwork, Config], Pairs]] = {
-    "augment": AugmentPairs,
-    "neighbour": NeighbourPairs,
-}
-
-
-def pairs_of(frames: Sequence[Frame], encoder: EncoderNetwork, config: Config) -> Pairs:
-    """The pairs that `pretrain.views` names. Raises DataError where the frames give none."""
-    return PAIRS[config.pretrain.views](frames, encoder, config)

@@ -12,7 +12,7 @@ from lidal3d.errors import DataError
 from lidal3d.learn.pretrain.file import Pretrained
 from lidal3d.learn.pretrain.masks import hidden_by
 from lidal3d.learn.pretrain.reconstruction import Answers, questions
-from lidal3d.scene.pixels import COLUMNS as PICTURE_COLUMNS
+from lidal3d.scene.pixels import is_picture
 
 
 def pretext_losses(trained: Pretrained, elements: npt.NDArray[np.float32], masks: int) -> npt.NDArray[np.float64]:
@@ -28,7 +28,7 @@ def pretext_losses(trained: Pretrained, elements: npt.NDArray[np.float32], masks
     """
     if not isinstance(trained.head, Answers):
         raise DataError(f"an encoder of '{trained.method}' has no pretext loss; make one with `--method masked`")
-    kind = "image" if elements.shape[1] == PICTURE_COLUMNS else "sparse"
+    kind = "image" if is_picture(elements) else "sparse"
     if trained.encoder.kind != kind:
         raise DataError(
             f"a {trained.encoder.kind} encoder for {kind} frames; make one with `lidal3d pretrain` on these"

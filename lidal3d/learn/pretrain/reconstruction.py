@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lidal3d.learn.pretrain.encoders import STRIDE, EncoderNetwork, Tokenised
-from lidal3d.scene.pixels import COLUMNS as PICTURE_COLUMNS
+from lidal3d.scene.pixels import is_picture
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -78,9 +78,10 @@ class Answers(nn.Module):
             logit = self.occupied(torch.cat([answering, asked.facts], dim=1))
             return functional.binary_cross_entropy_with_logits(logit, asked.truth, reduction="none")[:, 0]
         told = self.colours(answering).view(-1, STRIDE**2, 3)
-        error = ((told - asked.truth) ** 2).mean(dim=2)
-        inside = torch.isfinite(error)
-        return torch.where(inside, error, 0).sum(dim=1) / inside.sum(dim=1)
+        inside = torch.isfinite(asked.truth).all(dim=2)
+        # Not NaN · 0, which would be the gradient of what is masked only afterwards.
+        error = ((told - asked.truth.nan_to_num()) ** 2).mean(dim=2) * inside
+        return error.sum(dim=1) / inside.sum(dim=1)
 
     def learn_usual(self, losses: npt.NDArray[np.float64], range_m: Float32, rate: float) -> None:
         """Move `usual` towards the losses (Q,) of a step."""
@@ -114,7 +115,7 @@ def questions(
         encoder: only turns what is left into tokens.
         most: of a sweep's hidden points at most so many, evenly spaced; None asks about all.
     """
-    pictures = frames[0].shape[1] == PICTURE_COLUMNS
+    pictures = is_picture(frames[0])
     return _of_pictures(encoder, frames, hidden) if pictures else _of_sweeps(encoder, frames, hidden, most)
 
 

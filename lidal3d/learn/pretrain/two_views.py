@@ -11,15 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lidal3d.config import Config
 from lidal3d.errors import DataError
+from lidal3d.learn.pretrain.camera_pairs import CameraPairs
 from lidal3d.learn.pretrain.encoders import EncoderNetwork, Tokenised, pooled
 from lidal3d.learn.pretrain.frames import FrameOrder
 from lidal3d.learn.pretrain.method import Ask, Objective
-from lidal3d.learn.pretrain.pairs import Pairs, pairs_of
+from lidal3d.learn.pretrain.pairs import AugmentPairs, NeighbourPairs, Pairs
 from lidal3d.learn.pretrain.views import View
+from lidal3d.scene.scene import Frame
 
 Compare = Callable[[Tensor, Tensor], Tensor]
 LEAST_REGIONS = 2  # fewer have no variance
+PAIRS: dict[str, Callable[[Sequence[Frame], Config], Pairs]] = {
+    "augment": AugmentPairs,
+    "neighbour": NeighbourPairs,
+    "camera": CameraPairs,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,8 @@ class TwoViews(Objective):
 
     def __init__(self, ask: Ask, compare: Compare) -> None:
         self._config, self._compare = ask.config, compare
-        self._pairs: Pairs = pairs_of(ask.frames, ask.encoder, ask.config)
+        self._pairs = PAIRS[ask.config.pretrain.views](ask.frames, ask.config)
+        self._encoders = (ask.encoder, self._pairs.companion(ask.encoder))
         self._order = FrameOrder(len(ask.frames))
         self.regions = 0
         self.draws = 0
@@ -61,9 +70,9 @@ class TwoViews(Objective):
             first, second, regions = shared_regions(sides[0], sides[1], self._config.pretrain.min_points)
             if regions >= LEAST_REGIONS:
                 self.regions, self.draws = self.regions + regions, self.draws + 1
-                encoders = self._pairs.encoders
-                tokenised = _tokenised(encoders[0], first), _tokenised(encoders[1], second)
-                return DrawnPairs(tokenised, (_regions(first, encoders[0]), _regions(second, encoders[1])), regions)
+                tokenised = _tokenised(self._encoders[0], first), _tokenised(self._encoders[1], second)
+                device = self._encoders[0].device
+                return DrawnPairs(tokenised, (regions_on(first, device), regions_on(second, device)), regions)
             tried += len(drawn)
         raise DataError(
             f"no two views of {len(self._pairs)} frames share two regions of {self._config.pretrain.min_points} points; "
@@ -74,13 +83,13 @@ class TwoViews(Objective):
         """`compare` of the regions' mean features in the two views."""
         first, second = (
             pooled(encoder(tokenised), tokenised.of, region, drawn.regions)
-            for encoder, tokenised, region in zip(self._pairs.encoders, drawn.tokenised, drawn.region, strict=True)
+            for encoder, tokenised, region in zip(self._encoders, drawn.tokenised, drawn.region, strict=True)
         )
         return self._compare(first, second)
 
     def others(self) -> list[nn.Module]:
         """The camera's encoder beside the LiDAR's, or the other way round."""
-        return list(self._pairs.others)
+        return [encoder for encoder in self._encoders[1:] if encoder is not self._encoders[0]]
 
     @property
     def mean_regions(self) -> int:
@@ -109,5 +118,6 @@ def _tokenised(encoder: EncoderNetwork, views: Sequence[View]) -> Tokenised:
     return encoder.tokenised([view.elements for view in views])
 
 
-def _regions(views: Sequence[View], encoder: EncoderNetwork) -> Tensor:
-    return torch.from_numpy(np.concatenate([view.region for view in views]).astype(np.int64)).to(encoder.device)
+def regions_on(views: Sequence[View], device: torch.device) -> Tensor:
+    """(N,) int64 the regions of all views, one after the other."""
+    return torch.from_numpy(np.concatenate([view.region for view in views]).astype(np.int64)).to(device)
