@@ -292,6 +292,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "d2ada": {"rule": "paper"},
         "usl": {"neighbours": 20, "exclude_s": 0, "iterations": 2, "weight": 1.5, "momentum": 0, "nearest": 128,
                 "horizon": 1e9, "scale": "paper"},
+        "geal": {"patterns": 5, "cut": "squash", "frame_share": 0},
+        "vaal": {"rule": "paper"},
         "pt4al": {"rule": "paper", "min_gap_s": 0},
         "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,
                    "max_entropy": 1e9, "min_confidence": 0, "max_class_share": 1, "weight": 1},

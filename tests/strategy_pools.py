@@ -65,7 +65,9 @@ def pool_of(seed: int = 0, units: int = 240, kind: str = "grid") -> UnitPool:
     probabilities = rng.dirichlet(np.full(CLASSES, 0.5), units).astype(np.float32)
     # Drawn apart, so that no other number changes.
     embeddings = np.random.default_rng(seed + 2).normal(size=(units, 5)).astype(np.float32)
-    return UnitPool(table, features, probabilities, embeddings)
+    patterns = np.random.default_rng(seed + 3).normal(size=(units, 3, 5)).astype(np.float32)
+    patterns[row % 4 == 1, 1:] = np.nan
+    return UnitPool(table, features, probabilities, embeddings, patterns)
 
 
 def shuffled(pool: UnitPool, seed: int = 1) -> UnitPool:

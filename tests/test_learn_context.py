@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from scipy.spatial.distance import cdist
 
 from lidal3d.learn.batch import Sweep
 from lidal3d.learn.context import near_labels
-from lidal3d.learn.sampler import MOST_FRAMES, Sampler
+from lidal3d.learn.sampler import MOST_FRAMES, Portion, Sampler
 from lidal3d.learn.sweeps import Sweeps
 
 CLASSES = 3
@@ -45,9 +47,11 @@ def sweep(rng: np.random.Generator, labelled: int) -> Sweep:
     return Sweep(points, labels)
 
 
-def sampler_of(sweeps: list[Sweep], batch: int, seed: int = 0, context_m: float = 1.0) -> Sampler:
+def sampler_of(
+    sweeps: list[Sweep], batch: int, seed: int = 0, context_m: float = 1.0, portions: Sequence[Portion] = ()
+) -> Sampler:
     feed, rng = Sweeps(0.5, context_m=context_m), np.random.default_rng(seed)
-    return Sampler(len(sweeps), sweeps.__getitem__, feed, batch, CLASSES, rng, torch.device("cpu"))
+    return Sampler(len(sweeps), sweeps.__getitem__, feed, batch, CLASSES, rng, torch.device("cpu"), portions=portions)
 
 
 def test_a_cut_sweep_keeps_its_labels_and_knows_its_shares() -> None:
@@ -81,6 +85,24 @@ def test_whole_sweeps_are_drawn_one_by_one_and_each_once_a_round() -> None:
     assert sorted(one[0] for one in drawn) == list(range(5))
 
 
+def test_parts_have_their_share_of_the_steps_and_share_none() -> None:
+    rng = np.random.default_rng(3)
+    sweeps = [sweep(rng, 150).around_labels(0.5) for _ in range(12)] + [sweep(rng, 1000).around_labels(0.5)] * 4
+    sampler = sampler_of(sweeps, 1, portions=(Portion(12, 0.75), Portion(0, 5.0), Portion(4, 0.25)))
+    drawn = [sampler._draw() for _ in range(400)]
+    whole = [one for one in drawn if one[0] >= 12]
+    assert all(len(one) == 1 for one in whole)
+    assert all(max(one) < 12 and len(one) == 7 for one in drawn if one[0] < 12)
+    assert 70 < len(whole) < 130
+    assert {index for one in drawn for index in one} == set(range(16))
+
+
+def test_one_part_is_no_part() -> None:
+    sweeps = [sweep(np.random.default_rng(n), 60) for n in range(5)]
+    one, none = (sampler_of(sweeps, 2, portions=portions) for portions in ((Portion(5, 0.1), Portion(0, 0.9)), ()))
+    assert [one._draw() for _ in range(20)] == [none._draw() for _ in range(20)]
+
+
 def test_sweeps_of_nothing_do_not_fill_a_step_for_ever() -> None:
     empty = Sweep(np.empty((0, 4), np.float32), np.empty(0, np.uint8), None, 0)
     assert len(sampler_of([empty], 1)._draw()) == MOST_FRAMES
@@ -88,9 +110,10 @@ def test_sweeps_of_nothing_do_not_fill_a_step_for_ever() -> None:
 
 def test_a_restored_sampler_goes_on_alike() -> None:
     sweeps = [sweep(np.random.default_rng(n), 60).around_labels(2.0) for n in range(7)]
-    sampler = sampler_of(sweeps, 1)
+    portions = (Portion(4, 0.5), Portion(3, 0.5))
+    sampler = sampler_of(sweeps, 1, portions=portions)
     for _ in range(3):
         state = sampler.next().state
-    other = sampler_of(sweeps, 1, seed=9)
+    other = sampler_of(sweeps, 1, seed=9, portions=portions)
     other.restore(state)
     torch.testing.assert_close(sampler.next().inputs[0], other.next().inputs[0], rtol=0, atol=0)

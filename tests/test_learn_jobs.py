@@ -24,6 +24,7 @@ from lidal3d.learn.predict import frame_rng, predict_points
 from lidal3d.learn.train import train
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.labels import LabelMap
+from lidal3d.scene.pixels import COLUMNS
 from lidal3d.scene.scene import CameraImage, Frame, Scene
 
 MAP = LabelMap("tiny", ("ground", "wall"), ((0, 0, 0), (1, 1, 1)), {0: 255, 1: 0, 2: 1}, (1, 2))
@@ -65,12 +66,27 @@ class MemorySource:
         return ()
 
 
+def picture(seed: int, width: int = 45, height: int = 33) -> tuple[np.ndarray, np.ndarray]:
+    """A wall on a ground that is as bright, each with noise: pixels (N, 5) and raw labels (N,)."""
+    rng = np.random.default_rng(seed)
+    row, column = np.mgrid[:height, :width]
+    left, top = rng.integers(0, width // 2), rng.integers(0, height // 2)
+    is_wall = (column >= left) & (column < left + width // 2) & (row >= top) & (row < top + height // 2)
+    colors = np.where(is_wall[..., None], (0.7, 0.4, 0.3), (0.3, 0.4, 0.7)) + rng.normal(0, 0.1, (height, width, 3))
+    labels = np.where(is_wall, WALL, GROUND).astype(np.uint32)
+    labels[::7, ::5] = RAW_IGNORED
+    pixels = np.column_stack([column.ravel(), row.ravel(), colors.clip(0, 1).reshape(-1, 3)])
+    return pixels.astype(np.float32), labels.ravel()
+
+
 def memory_scene(*sweeps: tuple[np.ndarray, np.ndarray | None]) -> Scene:
     count = len(sweeps)
     names = tuple(f"{i:06}" for i in range(count))
     poses = np.tile(np.eye(4), (count, 1, 1))
     times = np.arange(count, dtype=np.int64)
-    return Scene("s", "memory", Path("memory"), names, times, poses, np.ones(count, bool), MAP, MemorySource([*sweeps]))
+    sensor = "camera" if sweeps[0][0].shape[1] == COLUMNS else "lidar"
+    source = MemorySource([*sweeps])
+    return Scene("s", "memory", Path("memory"), names, times, poses, np.ones(count, bool), MAP, source, sensor)
 
 
 def settings(**train_changes: object) -> Config:

@@ -67,8 +67,9 @@ def test_two_processes_take_the_steps_of_one(together: Path, name: str, tmp_path
     assert all(np.array_equal(first[k], second[k]) for k in first)
     assert all(np.isfinite(values).all() for values in first.values())
     alone = trained(CASES[name], ALONE, tmp_path)
-    # To rounding, of which bfloat16 has only 8 bits.
-    tolerance = 0.05 if name == "mixed" else 2e-5
+    # To rounding, of which bfloat16 has only 8 bits; where a few pixels are all of the coarsest level, a ReLU that
+    # rounding turns over counts for more (alone, in float64, the gradient differs by 6e-4).
+    tolerance = {"mixed": 0.05, "pictures": 2e-2, "windows": 2e-2}.get(name, 2e-5)
     assert first["losses"][0] == pytest.approx(alone["losses"][0], rel=tolerance)
     found, wanted = gradients(together / name), gradients(tmp_path)
     assert (found - wanted).norm() < tolerance * wanted.norm()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_learn_jobs import MAP, memory_scene, settings, sweep, weights_of, write_drive
+from test_learn_jobs import MAP, memory_scene, picture, settings, sweep, weights_of, write_drive
 
 from lidal3d.errors import DataError
 from lidal3d.jobs.train import train_on_drive
@@ -41,7 +41,8 @@ def run(folder: Path | str | None, stop_at: int | None = None, kill: bool = Fals
                 os.kill(os.getpid(), signal.SIGKILL)
             raise InterruptedError
 
-    frames = list(memory_scene(*(sweep(i, 300) for i in range(5))))
+    pictures = changes.get("architecture") == "unet2d"
+    frames = list(memory_scene(*(picture(i) if pictures else sweep(i, 300) for i in range(5))))
     config = settings(**{"steps": STEPS, "checkpoint_every": 2, **changes}).train
     return train(frames, MAP, config, progress=progress, folder=folder)
 
@@ -61,7 +62,7 @@ def log_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("architecture", ["minkunet", "spvcnn"])
+@pytest.mark.parametrize("architecture", ["minkunet", "spvcnn", "unet2d"])
 def test_cut_off_at_any_step_the_weights_come_out_the_same(architecture: str, tmp_path: Path) -> None:
     whole = run(None, architecture=architecture)
     for stop_at in (1, 5, 9):

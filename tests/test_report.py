@@ -20,7 +20,7 @@ from lidal3d.export.queue import LabelQueue, label_queue
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.report.birdseye import class_picture, crop_around, divergence_picture, region_in
 from lidal3d.report.breakdown import class_breakdown, picked_rows, range_breakdown
-from lidal3d.report.camera import best_camera, camera_picture, crop_box
+from lidal3d.report.camera import best_view, camera_picture, crop_box
 from lidal3d.report.colors import GROUND, ramp, readable, relative_luminance
 from lidal3d.report.precision import pseudo_precision
 from lidal3d.report.raster import Crop, hull, splat
@@ -328,15 +328,32 @@ def test_projection_of_points_worked_out_by_hand(tmp_path):
     np.testing.assert_allclose(pixels[:2], [[32, 24], [32 + 50 * 2 / 10, 24 - 50 * 1 / 10]])
     np.testing.assert_array_equal(seen, [True, True, False, False, False])
     behind = replace(image, camera="rear", camera_SE3_lidar=LIDAR_TO_CAMERA @ np.diag([-1.0, -1, 1, 1]))
-    assert best_camera((behind, image), xyz).camera == "front<"
-    assert best_camera((behind, image), xyz[2:3]).camera == "rear"
-    assert best_camera((behind, image), xyz[3:4]) is None
-    assert best_camera((), xyz) is None
+    everything = np.arange(5)
+    view = best_view((behind, image), xyz, everything)
+    assert view is not None
+    assert view.image.camera == "front<"
+    np.testing.assert_array_equal(view.seen, [True, True, False, False, False])
+    assert best_view((behind, image), xyz, everything[2:3]).image.camera == "rear"
+    assert best_view((behind, image), xyz, everything[3:4]) is None
+    assert best_view((), xyz, everything) is None
+
+
+def test_a_camera_sees_nothing_of_a_unit_behind_a_wall(tmp_path):
+    image = toy_scene(tmp_path).source.images(0)[0]
+    y, z = np.meshgrid(np.arange(-4, 4, 0.1), np.arange(-3, 3, 0.1))
+    wall = np.stack([np.full(y.size, 8.0), y.ravel(), z.ravel()], axis=1)
+    unit = np.array([[15.0, 0.1 * i, 0] for i in range(9)] + [[6.0, 0, 0]])
+    sweep, indices = np.concatenate([wall, unit]), len(wall) + np.arange(len(unit))
+    seen = best_view((image,), sweep, indices).seen
+    np.testing.assert_array_equal(seen, [False] * 9 + [True])
+    assert best_view((image,), sweep, indices[:9]) is None
+    assert best_view((image,), unit[:9], np.arange(9)).seen.all()
 
 
 def test_camera_dots_lie_where_the_points_project(tmp_path):
     image = toy_scene(tmp_path).source.images(0)[0]
-    uri, size = camera_picture(image, np.array([[10.0, -2, 1]]), np.array([[255, 255, 0]], np.uint8))
+    view = best_view((image,), np.array([[10.0, -2, 1]]), np.array([0]))
+    uri, size = camera_picture(view, np.array([[255, 255, 0]], np.uint8))
     drawn = picture(uri)
     assert size == (drawn.shape[1], drawn.shape[0])
     yellow = (drawn[..., 0] > 180) & (drawn[..., 1] > 180) & (drawn[..., 2] < 120)

@@ -12,12 +12,13 @@ from experiments import tiny
 
 from lidal3d.config import configs_folder
 from lidal3d.errors import UsageError
+from lidal3d.learn.sampler import Part
 from lidal3d.rounds import choosing
 from lidal3d.rounds.config import load_experiment
 from lidal3d.rounds.experiment import run_experiment
 from lidal3d.rounds.ledger import Ledger
 from lidal3d.rounds.links import Link
-from lidal3d.rounds.source import mixed_frames, with_source
+from lidal3d.rounds.source import mixed, with_source
 from lidal3d.rounds.world import open_world
 from lidal3d.select.manifest import read_manifest
 
@@ -56,7 +57,7 @@ def test_the_first_model_knows_the_source_alone(whole):
     assert {scene.id for scene in open_world(adapting().world, out).source} == {"source-00", "source-01"}
     first = {row.strategy: row.miou for row in result.rows if row.round == 0}
     assert first["random"] == first["d2ada"]
-    assert "All labels of the source are trained on in every round, 50 % of the sweeps" in result.table
+    assert "All labels of the source are trained on in every round, 50 % of the steps" in result.table
 
 
 def test_the_ledger_and_the_queues_are_the_targets(whole):
@@ -79,20 +80,15 @@ def test_who_needs_a_source_is_given_it_and_the_number_of_the_round(whole):
     assert 0 < by_density[1] < len(queues[1])
 
 
-def test_sweeps_are_mixed_as_asked(whole):
+def test_steps_are_shared_as_asked(whole):
     out, _, _ = whole
     world = open_world(adapting().world, out)
     source, frames = world.source_frames(), world.labelled_train_frames()
     assert len(source) == 12
-    for share, times, times_source in ((0.5, 2, 1), (0.25, 6, 1), (0.8, 1, 2)):
-        settings = adapting(world={**WORLD, "source": {**WORLD["source"], "share": share}}).world
-        mixed = mixed_frames(frames, world, settings)
-        assert len(mixed) == times * 6 + times_source * 12
-        assert sum(frame.scene.id.startswith("source-") for frame in mixed) / len(mixed) == pytest.approx(
-            share, abs=0.02
-        )
-    assert mixed_frames([], world, adapting().world) == source
-    assert mixed_frames(frames, replace(world, source=()), tiny().world) == frames
+    settings = adapting(world={**WORLD, "source": {**WORLD["source"], "share": 0.25}}).world
+    assert mixed(frames, world, settings) == ([*frames, *source], [Part(6, 0.75), Part(12, 0.25)])
+    assert mixed([], world, settings) == (source, [Part(0, 0.75), Part(12, 0.25)])
+    assert mixed(frames, replace(world, source=()), tiny().world) == (frames, [Part(6, 1.0), Part(0, 0.0)])
 
 
 def test_labels_come_from_where_the_frame_is_from(whole):

@@ -159,9 +159,10 @@ def test_units_with_unknown_scores_or_features_are_left_out(strategy: Strategy) 
     pool, unknown = pool_of(), np.arange(240) % 3 == 0
     columns = {name: np.where(unknown, np.nan, pool.table.scores[name]) for name in strategy.columns}
     pool = with_columns(pool, **columns)
-    hidden = np.where(unknown[:, None], np.float32(np.nan), 1)
-    hide = ("features", "probabilities", "embeddings")
-    pool = replace(pool, **{name: getattr(pool, name) * hidden for name in hide})
+    hide = tuple(ARRAYS)
+    pool = replace(pool, **{name: getattr(pool, name).copy() for name in hide})
+    for name in hide:
+        getattr(pool, name)[unknown] = np.nan
     selection, _ = run(strategy, pool)
     assert selection.picks
     assert not unknown[rows_of(selection, pool)].any()

@@ -14,7 +14,7 @@ from pathlib import Path
 from shutil import copyfile
 
 import numpy as np
-from test_learn_jobs import MAP, RAW_IGNORED, memory_scene, settings, sweep, weights_of
+from test_learn_jobs import MAP, RAW_IGNORED, memory_scene, picture, settings, sweep, weights_of
 
 from lidal3d.cli.main import main
 from lidal3d.learn.checkpoint import CHECKPOINT_FILE
@@ -53,6 +53,8 @@ CASES = {
     # In half of the batches no process has a label, in the others one has.
     "mostly_unlabelled": Case([sweep(0, 300), *(unlabelled(sweep(i, 300)) for i in range(1, 4))]),
     "one_empty": Case([sweep(0, 300), nothing()], {"architecture": "spvcnn"}),
+    "pictures": Case([picture(i) for i in range(5)], {"batch": 3}),
+    "windows": Case([picture(i) for i in range(5)], {"window_px": 16}),
     "mixed": Case(sweeps(5), {"precision": "bfloat16"}),
 }
 

@@ -226,7 +226,7 @@ def select(
         ("left out as near", f"{count(near, 'unit')} (select.min_distance_m)"),
         ("first", picked.picks[0].reason if picked.picks else "nothing fits the budget"),
         ("manifest", str(out)),
-        ("next", f"lidal3d export {out} --format point_labeler --out to_label; lidal3d report {out}"),
+        ("next", f"lidal3d export {out} --format {_tool(picked)} --out to_label; lidal3d report {out}"),
     ]))  # fmt: skip
     if outcome.failed:
         say(f"{count(len(outcome.failed), 'frame')} could not be read: {out / 'failed.jsonl'}")
@@ -236,11 +236,18 @@ def select(
 def export(
     selection: Selected,
     out: Out,
-    format: Annotated[str, typer.Option("--format", "-f", help="point_labeler, segments_ai, mmdet3d or manifest.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", "-f", help="point_labeler, segments_ai, mmdet3d, label_studio (pictures) or manifest."
+        ),
+    ],
     margin: Annotated[int, typer.Option(help="Frames of context on each side of a picked frame.")] = 5,
     max_frames: Annotated[int, typer.Option(help="The longest window; a longer run of frames is cut.")] = 100,
     cameras: Annotated[bool, typer.Option(help="Copy the camera pictures too.")] = True,
-    url_prefix: Annotated[str, typer.Option(help="segments_ai: where the exported files will be reachable.")] = "",
+    url_prefix: Annotated[
+        str, typer.Option(help="segments_ai, label_studio: where the exported files will be reachable.")
+    ] = "",
     labels: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="mmdet3d: answers of `lidal3d ingest` to put in.")
     ] = None,
@@ -304,7 +311,17 @@ def _extent(selection: Selection) -> str:
 
     points = sum(pick.points for pick in selection.picks)
     units = ("box", "boxes") if any(pick.box is not None for pick in selection.picks) else ("region",)
-    return f"{count(len(selection.picks), *units)}, {count(points, 'point')}"
+    return f"{count(len(selection.picks), *units)}, {count(points, 'pixel' if _of_pictures(selection) else 'point')}"
+
+
+def _tool(selection: Selection) -> str:
+    return "label_studio" if _of_pictures(selection) else "point_labeler"
+
+
+def _of_pictures(selection: Selection) -> bool:
+    from lidal3d.units.make import OF_PICTURES
+
+    return any(pick.kind in OF_PICTURES for pick in selection.picks)
 
 
 def _say_scored(out: Path, result: ScoreResult) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lidal3d.errors import DataError
+from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Frame, Scene
 from lidal3d.select.selection import Pick, Selection
 
@@ -112,8 +113,9 @@ def frame_of(scenes: Mapping[str, Scene], scene: str, index: int) -> Frame:
 def check_indices(unit: QueuedUnit, points: int, frame: Frame) -> None:
     """Raise DataError where a unit names a point that the sweep does not have."""
     if len(unit.indices) and not 0 <= int(unit.indices.min()) <= int(unit.indices.max()) < points:
-        path = frame.scene.source.points_path(frame.index)
+        path, named = frame.scene.source.points_path(frame.index), int(unit.indices.max())
+        one, whole = ("pixel", "picture") if frame.scene.sensor == CAMERA else ("point", "sweep")
         raise DataError(
-            f"{path}: unit {unit.pick.key.unit} names point {int(unit.indices.max())}, the sweep has {points}; "
+            f"{path}: unit {unit.pick.key.unit} names {one} {named}, the {whole} has {points}; "
             "the selection was made on another drive"
         )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lidal3d.errors import DataError, UsageError
-from lidal3d.export.exporters import EXPORTERS, WITH_LABELS
+from lidal3d.export.exporters import EXPORTERS, WITH_LABELS, refuse_other_sensor
 from lidal3d.export.options import ExportOptions
 from lidal3d.export.queue import LabelQueue, label_queue
 from lidal3d.files import replacing_folder
@@ -47,7 +47,8 @@ def export_job(
         What was exported.
 
     Raises:
-        UsageError: an unknown format, labels for one that carries none, or an `out` that holds files.
+        UsageError: an unknown format, labels for one that carries none, one that cannot show the drive's frames, or an
+            `out` that holds files.
         DataError: manifest or drive are missing, damaged, or don't fit each other.
     """
     selection_folder, out = Path(selection_folder), Path(out)
@@ -64,6 +65,7 @@ def export_job(
         return queue
     source = source_paths(selection_folder, drive, None)
     scenes = {scene.id: scene for scene in open_drive(Path(source["drive"]), layout, label_map)}
+    refuse_other_sensor(format, scenes)
     chosen = replace(options or ExportOptions(), predicted_classes=manifest_classes(selection_folder))
     write_whole(out, lambda folder: EXPORTERS[format](queue, scenes, folder, chosen))
     return queue

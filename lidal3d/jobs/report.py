@@ -23,6 +23,7 @@ from lidal3d.jobs.score_arrays import SCORES_FILE
 from lidal3d.jobs.select import source_paths
 from lidal3d.predictions.maps import FrameMaps
 from lidal3d.predictions.store import PredictionStore
+from lidal3d.report.breakdown import elements_of
 from lidal3d.report.report import ReportInput, render_report
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.scene import Scene
@@ -75,7 +76,8 @@ def report_job(
     used = settings if config is None else settings.model_copy(update={"report": config.report})
     given = ReportInput(
         queue, scenes, table, store,
-        None if store is None else StreamedDivergence(queue, used.report.picks, store, used.interframe),
+        None if store is None or elements_of(scenes) == "pixels"
+        else StreamedDivergence(queue, used.report.picks, store, used.interframe),
         used,
         report_facts(source["drive"], scenes, table, store, used, created or _now(), queue.selection.strategy),
     )  # fmt: skip
@@ -149,7 +151,7 @@ def report_facts(
     facts = {
         "drive": drive,
         "layout": datasets,
-        "extent": f"{_count(len(scenes), 'scene')}, {_count(frames, 'frame')}, {table.points.sum():,} scored points",
+        "extent": f"{_count(len(scenes), 'scene')}, {_count(frames, 'frame')}, {table.points.sum():,} scored {elements_of(scenes)}",
     }
     recorded = _recorded_time([scene.timestamps_ns for scene in scenes.values() if len(scene)])
     if recorded:

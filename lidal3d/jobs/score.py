@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.pseudo import is_off
+from lidal3d.settings.geal import OF_SCORING
 from lidal3d.strategies import STRATEGIES, Strategy, strategy_named
 from lidal3d.strategies.kinds import PICTURES, kinds_in_words
 from lidal3d.strategies.strategy import HOW_TO_GET
@@ -78,6 +79,7 @@ def score_drive(
     """
     sources = signals or SignalSources()
     named = strategies_for_scores(strategies, sources, config.units.kind)
+    config = shared_settings(named, config)
     refuse_lacking(named, predictions, scenes, sources)
     refuse_other_sensor(config.units, scenes)
     if config.units.kind == TRACK:
@@ -115,7 +117,8 @@ def refuse_sources(
     given = [name for name, path in paths.items() if path is not None]
     if len(given) != 1 and (given or encoder is None):
         said = f"{' and '.join(given)} are given" if given else "none is given"
-        raise UsageError(f"--predictions, --model or --boxes: {said}; give the one that is to be scored with")
+        alone = "" if given else ", or an --encoder"
+        raise UsageError(f"--predictions, --model or --boxes: {said}; give the one that is to be scored with{alone}")
 
 
 def score_source(
@@ -141,7 +144,8 @@ def score_source(
 def strategies_for_scores(
     names: Sequence[str], sources: SignalSources | None = None, kind: str | None = None
 ) -> list[Strategy]:
-    """The named strategies, each once; "all" stands for those that look at no label and lack nothing else.
+    """The named strategies, each once; "all" stands for those that look at no label, lack nothing else and are scored
+    with the config's own settings.
 
     Args:
         names: of strategies, or "all".
@@ -155,7 +159,9 @@ def strategies_for_scores(
     every = [
         name
         for name, strategy in STRATEGIES.items()
-        if not absent & strategy.needs and (kind not in PICTURES or kind in strategy.possible_kinds)
+        if not absent & strategy.needs
+        and not strategy.settings
+        and (kind not in PICTURES or kind in strategy.possible_kinds)
     ]
     listed = [one for name in names for one in (every if name == ALL else [name])]
     chosen = [strategy_named(name) for name in dict.fromkeys(listed)]
@@ -166,6 +172,21 @@ def strategies_for_scores(
                 f"strategy '{strategy.name}' is for {words}, not for {kinds_in_words([kind])}; take another"
             )
     return chosen
+
+
+def shared_settings(strategies: Sequence[Strategy], config: Config) -> Config:
+    """The settings that all of some strategies are scored with. Raises UsageError where two want other patterns."""
+    of_patterns = [strategy for strategy in strategies if "patterns" in strategy.needs]
+    found = {strategy.name: strategy.configured(config).geal for strategy in of_patterns}
+    for name, wanted in found.items():
+        first = of_patterns[0].name
+        for key in OF_SCORING:
+            one, other = getattr(found[first], key), getattr(wanted, key)
+            if one != other:
+                raise UsageError(
+                    f"strategies '{first}' and '{name}' need other patterns (geal.{key} {one} and {other}); score twice"
+                )
+    return of_patterns[0].configured(config) if of_patterns else config
 
 
 def refuse_lacking(
@@ -212,12 +233,14 @@ def _recipe(
         interframe=config.interframe,
         wanted=extra if isinstance(predictions, Unpredicted) else extra.with_model(),
         guesses=BestGuesses(out / GUESSES, predictions.classes) if live else None,
-        metadata=_metadata(scenes, predictions, config),
+        metadata=_metadata(scenes, predictions, config, extra.signals),
         signals=make_signals(extra.signals, sources, config),
     )
 
 
-def _metadata(scenes: Sequence[Scene], predictions: MapSource, config: Config) -> dict[str, Any]:
+def _metadata(
+    scenes: Sequence[Scene], predictions: MapSource, config: Config, signals: Collection[str] = ()
+) -> dict[str, Any]:
     """What a table needs beside its rows. No path and no time, so that equal inputs give equal bytes."""
     if not scenes or not sum(map(len, scenes)):
         raise DataError("the drive has no frames; nothing to score")
@@ -228,4 +251,5 @@ def _metadata(scenes: Sequence[Scene], predictions: MapSource, config: Config) -
         "frames": {scene.id: len(scene) for scene in scenes},
         "units": config.units.model_dump(),
         "interframe": config.interframe.model_dump(),
+        **({"geal": config.geal.model_dump(include=set(OF_SCORING))} if "patterns" in signals else {}),
     }

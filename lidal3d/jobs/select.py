@@ -273,7 +273,17 @@ def source_paths(scores_folder: Path, drive: Path | None, predictions: Path | No
     paths = {name: path or recorded.get(name) for name, path in given.items()}
     if not paths["drive"]:
         raise UsageError(f"{path}: names no drive; give --drive")
+    _check_width(paths["drive"], recorded.get("drive"))
     return {name: str(Path(value).resolve()) for name, value in paths.items() if value}
+
+
+def _check_width(given: Path | str, recorded: str | None) -> None:
+    """Raise UsageError where pictures would be reduced to another width than that of the scored ones."""
+    from lidal3d.scene.pixels import split_address
+
+    (_, cameras, width), (_, _, scored) = split_address(given), split_address(recorded or given)
+    if cameras and width != scored:
+        raise UsageError(f"{given}: pictures of width {width} were scored at {scored}; give …@CAMERA:{scored}")
 
 
 def units_of(table: ScoreTable, config: Config) -> UnitsConfig:

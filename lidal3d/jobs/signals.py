@@ -98,6 +98,11 @@ def make_signals(needs: Collection[str], sources: SignalSources, config: Config)
         DataError: an encoder or a model that is missing, damaged or of another kind.
     """
     signals: list[Signal] = []
+    arrays = tuple(name for name in ("embeddings", "patterns") if name in needs)
+    if arrays and sources.encoder is not None:
+        from lidal3d.jobs.signal_encoder import EncoderSignal
+
+        signals.append(EncoderSignal.open(sources.encoder, arrays, config.geal, config.units.kind, sources.device))
     if "pretext" in needs and sources.encoder is not None:
         from lidal3d.jobs.signal_pretext import PretextSignal
 

@@ -7,7 +7,7 @@ Every batch carries the state to go on from after it, so that a checkpoint does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +24,14 @@ from lidal3d.scene.labels import IGNORE
 # In place of each whole frame: so many cut to their labels, with so many times its points.
 MOST_FRAMES = 64
 MOST_POINTS = 2.0
+
+
+@dataclass(frozen=True)
+class Portion:
+    """So many frames in a row of those that are trained on, and the share of the steps that hold them and no others."""
+
+    frames: int
+    share: float
 
 
 @dataclass(frozen=True)
@@ -65,22 +73,30 @@ class Sampler:
         device: torch.device,
         share: Callable[[int], slice] = ALONE.share,
         agree: Callable[[bool], bool] = bool,
+        portions: Sequence[Portion] = (),
     ) -> None:
         self._frames, self._read, self._feed, self._batch = frames, read, feed, batch
+        portions = [portion for portion in portions if portion.frames] or [Portion(frames, 1.0)]
+        ends = np.cumsum([portion.frames for portion in portions])
+        self._portions = [
+            range(end - portion.frames, end) for portion, end in zip(portions, ends.tolist(), strict=True)
+        ]
+        shares = np.cumsum([portion.share for portion in portions])
+        self._until = shares[:-1] / shares[-1]
         self._rng, self._device, self._classes = rng, device, classes
         # Of several processes each takes a share of a batch's frames; what one finds labelled, all have to know.
         self._share, self._agree = share, agree
-        self._order: list[int] = []
+        self._orders: list[list[int]] = [[] for _ in portions]
         self._fruitless = 0
 
     def state(self) -> dict[str, Any]:
         """Plain values from which another sampler of the same frames and settings goes on alike."""
-        return {"rng": self._rng.bit_generator.state, "order": list(self._order)}
+        return {"rng": self._rng.bit_generator.state, "orders": [list(order) for order in self._orders]}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self._rng.bit_generator.state = state["rng"]
-        self._order = [int(index) for index in state["order"]]
+        self._orders = [[int(index) for index in order] for order in state["orders"]]
 
     def next(self) -> Batch:
         """The next batch. Raises DataError where all frames have been seen twice and none has a label of use."""
@@ -99,20 +115,30 @@ class Sampler:
         raise DataError(self._feed.nothing_labelled(self._frames))
 
     def _draw(self) -> list[int]:
-        """The next frames: `batch`, or so many cut ones as come nearest to as many labels as `batch` have points or pixels.
+        """The next frames, all of one portion.
+
+        What is labelled all over and what has a few labelled regions don't share a step: its loss is a mean over its
+        labels, of which the former has a hundred times as many.
+        """
+        # Without a choice there is no draw.
+        portion = int(np.searchsorted(self._until, self._rng.random(), "right")) if len(self._portions) > 1 else 0
+        return self._draw_of(self._portions[portion], self._orders[portion])
+
+    def _draw_of(self, portion: range, order: list[int]) -> list[int]:
+        """The next of a portion: `batch`, or so many cut ones as come nearest to as many labels as `batch` have points or pixels.
 
         At least one; labels that lie too scattered for that end at twice the points of `batch` frames.
         """
         drawn: list[int] = []
         labels = points = 0.0
         while len(drawn) < MOST_FRAMES * self._batch:
-            if not self._order:
-                self._order = self._rng.permutation(self._frames).tolist()
-            more_labels, more_points = self._shares(self._order[0])
+            if not order:
+                order.extend((portion.start + self._rng.permutation(len(portion))).tolist())
+            more_labels, more_points = self._shares(order[0])
             full = labels + more_labels / 2 > self._batch
             if drawn and (full or points + more_points > MOST_POINTS * self._batch):
                 break
-            drawn.append(self._order.pop(0))
+            drawn.append(order.pop(0))
             labels, points = labels + more_labels, points + more_points
         return drawn
 

@@ -32,7 +32,7 @@ from lidal3d.learn.model import Model
 from lidal3d.learn.networks import build
 from lidal3d.learn.options import NOTHING_BESIDE, Beside
 from lidal3d.learn.processes import ALONE, Processes, refuse_small_batch
-from lidal3d.learn.sampler import Batch, BatchSource, Sampler, ahead
+from lidal3d.learn.sampler import Batch, BatchSource, Portion, Sampler, ahead
 from lidal3d.learn.spvcnn import SeededDropout
 from lidal3d.learn.threads import own_threads
 from lidal3d.scene.labels import IGNORE, LabelMap
@@ -57,6 +57,7 @@ def train(
     folder: Path | str | None = None,
     processes: Processes = ALONE,
     beside: Beside = NOTHING_BESIDE,
+    portions: Sequence[Portion] = (),
 ) -> Model:
     """Train a built-in network; the same frames and settings give the same weights on any number of threads.
 
@@ -76,6 +77,7 @@ def train(
             weights as an uninterrupted run's. None writes nothing. Processes share it; the first one writes.
         processes: which of several processes this is, see `lidal3d.learn.processes`; all call this alike.
         beside: what is learnt beside the labels: a loss head, which the model then has, consistency with a teacher.
+        portions: cut `frames` into runs that don't share a step, each with its share of the steps; one when left out.
 
     Raises:
         UsageError: a batch has fewer frames than there are processes, or a single one where a loss head is to compare
@@ -102,9 +104,11 @@ def train(
     read = lru_cache(maxsize=FRAMES_KEPT)(lambda index: _item(frames[index], labels, feed, cut))
     classes = len(label_map.classes)
     weights = _class_weights(len(frames), read, classes, config.class_balance, rng)
-    training = _fingerprint(frames, label_map, config, network, weights, beside)
+    training = _fingerprint(frames, label_map, config, network, weights, beside, portions)
     with engine(device, config.precision, processes) as run, using_backend(config.backend), own_threads():
-        sampler = Sampler(len(frames), read, feed, config.batch, classes, rng, run.device, processes.share, run.agree)
+        sampler = Sampler(
+            len(frames), read, feed, config.batch, classes, rng, run.device, processes.share, run.agree, portions
+        )
         parts = [*([] if head is None else [head.part]), *_twins(beside, network, feed, config)]
         trainer = Trainer(run, network, weights, config, [*parts, *_teachers(beside, network.to(run.device))])
         source = _with_others(beside, architecture, config, run)
@@ -156,6 +160,7 @@ def _fingerprint(
     network: Network,
     class_weights: Tensor,
     beside: Beside,
+    portions: Sequence[Portion],
 ) -> str:
     """A digest of what a training's result depends on; of the labels, what the weights of the classes tell."""
     digest = hashlib.sha256()
@@ -163,7 +168,8 @@ def _fingerprint(
         digest.update(tensor.cpu().numpy().tobytes())
     settings = {**config.model_dump(exclude={"checkpoint_every"}), **beside.to_dict()}
     names = [f"{frame.scene.id}/{frame.name}" for frame in (*frames, *beside.unlabelled)]
-    return fingerprint([digest.hexdigest(), settings, names, label_map.classes])
+    shares = [(portion.frames, portion.share) for portion in portions]
+    return fingerprint([digest.hexdigest(), settings, names, label_map.classes, shares])
 
 
 def own_labels(frame: Frame) -> tuple[npt.NDArray[np.uint8], None]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lidal3d.export.queue import LabelQueue, QueuedUnit, by_frame, frame_of
 from lidal3d.predictions.store import PredictionStore
+from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
 
@@ -29,6 +30,11 @@ class Comparison:
     picked: npt.NDArray[np.float64]
     drive: npt.NDArray[np.float64]
     note: str
+
+
+def elements_of(scenes: Mapping[str, Scene]) -> str:
+    """What a drive's units are made of: "pixels" of its pictures, or "points"."""
+    return "pixels" if any(scene.sensor == CAMERA for scene in scenes.values()) else "points"
 
 
 def picked_rows(queue: LabelQueue, table: ScoreTable) -> npt.NDArray[np.bool_]:
@@ -60,7 +66,7 @@ def range_breakdown(queue: LabelQueue, table: ScoreTable, scenes: Mapping[str, S
     bins = np.searchsorted(RANGES_M, distance, side="right") - 1
     names = [f"{low}–{high} m" for low, high in pairwise(RANGES_M)] + [f"over {RANGES_M[-1]} m"]
     of_picked, of_drive = (np.bincount(bins[r], table.points[r], minlength=len(names)) for r in (picked, known))
-    note = "points, by how far their unit's centre is from the sensor"
+    note = f"{elements_of(scenes)}, by how far their unit's centre is from the sensor"
     return Comparison(tuple(names), _shares(of_picked), _shares(of_drive), note)
 
 
@@ -80,7 +86,7 @@ def class_breakdown(queue: LabelQueue, scenes: Mapping[str, Scene], predictions:
     sampled = _spread(frames, SAMPLED_FRAMES)
     for scene, index in sampled:
         drive += _counts(predictions, scenes, scene, index, slice(None, None, SAMPLED_POINTS_STEP))
-    note = f"drive: every {SAMPLED_POINTS_STEP}th point of {len(sampled)} of {len(frames)} predicted frames"
+    note = f"drive: every {SAMPLED_POINTS_STEP}th {elements_of(scenes)[:-1]} of {len(sampled)} of {len(frames)} predicted frames"
     if len(groups) > SAMPLED_FRAMES:
         note += f"; picks: {SAMPLED_FRAMES} of their {len(groups)} frames"
     return Comparison(predictions.classes, _shares(picked), _shares(drive), note)

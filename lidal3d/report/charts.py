@@ -94,3 +94,12 @@ def color_bar(largest: float) -> str:
         f'<i style="background:linear-gradient(90deg,{stops})"></i><span>≥ {largest:.2g} nats</span>'
         f"<span>{unmatched}no neighbour frame sees it</span></div>"
     )
+
+
+def depth_bar() -> str:
+    """The legend of the LiDAR points in pictures."""
+    stops = ",".join(hex_color(color) for color in ramp(12)[::-1])
+    return (
+        '<div class="colorbar"><span>depth ≤ 4 m</span>'
+        f'<i style="background:linear-gradient(90deg,{stops})"></i><span>≥ 60 m</span></div>'
+    )

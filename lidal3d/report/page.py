@@ -10,8 +10,8 @@ from html import escape
 
 import numpy as np
 
-from lidal3d.report.cards import Card, Panel
-from lidal3d.report.charts import color_bar, percent
+from lidal3d.report.card import Card, Panel
+from lidal3d.report.charts import color_bar, depth_bar, percent
 from lidal3d.report.colors import Rgb, hex_color, readable
 from lidal3d.report.precision import PseudoPrecision
 from lidal3d.report.style import CSS, SCRIPT
@@ -19,11 +19,14 @@ from lidal3d.scene.labels import LabelMap
 from lidal3d.select.selection import Selection, UnitKey
 
 SHOWN_SUPPRESSED = 4
-NO_CAMERA = Panel('<div class="empty">no camera sees<br>this region</div>', "Camera", "")
 KEY = (
     '<div class="note">Bird\'s-eye views: forward is up; dashed, the region asked about; bright, what lies in it; '
     "faint, the rest; orange, the ego vehicle. Neighbour frames are moved into the pick's frame by the poses. "
     "Click to enlarge.</div>"
+)
+KEY_OF_PICTURES = (
+    '<div class="note">Outlined, the part of the picture asked about; faint, the rest. LiDAR points are those that the '
+    "camera sees: nothing nearer stands before them. Click to enlarge.</div>"
 )
 NOT_SCORES = ("predicted_class", "is_key_frame", "range_m")  # said elsewhere on the card
 
@@ -75,15 +78,15 @@ def panels(bodies: Sequence[str], columns: str) -> str:
     return f'<div class="grid {columns}">{"".join(f"""<div class="panel">{body}</div>""" for body in bodies)}</div>'
 
 
-def budget_table(selections: Sequence[Selection]) -> str:
-    """Budget, used and left of each selection, in its currency."""
+def budget_table(selections: Sequence[Selection], elements: str = "points") -> str:
+    """Budget, used and left of each selection, in its currency; `elements`: what units are made of."""
     rows = "".join(
         f'<tr><th scope="row">{escape(s.strategy)}</th><td>{s.budget:,.6g} {escape(s.currency)}</td>'
         f"<td>{s.used:,.6g}</td><td>{s.budget - s.used:,.6g}</td><td>{len(s.picks):,}</td>"
         f"<td>{sum(p.points for p in s.picks):,}</td><td>{_frames(s):,}</td></tr>"
         for s in selections
     )
-    names = ("selection", "budget", "used", "left", "units", "points", "frames")
+    names = ("selection", "budget", "used", "left", "units", elements, "frames")
     head = "".join(f"<th>{name}</th>" for name in names)
     return f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
@@ -92,8 +95,8 @@ def _frames(selection: Selection) -> int:
     return len({(pick.key.scene, pick.key.frame) for pick in selection.picks})
 
 
-def pseudo_table(precision: PseudoPrecision, classes: LabelMap) -> str:
-    """Pseudo-labelled points and how right they are, class by class."""
+def pseudo_table(precision: PseudoPrecision, classes: LabelMap, elements: str = "points") -> str:
+    """Pseudo-labelled points (or pixels: `elements`) and how right they are, class by class."""
     colors = readable(classes.colors)
     rows = "".join(
         f'<tr><th scope="row">{_chip(colors[c])}{escape(name)}</th><td>{precision.assumed[c]:,}</td>'
@@ -107,7 +110,7 @@ def pseudo_table(precision: PseudoPrecision, classes: LabelMap) -> str:
     )
     note = (
         f"{precision.labelled_frames} of {precision.frames} frames with pseudo-labels have labels to judge them by; "
-        "points whose true class is not evaluated are not judged"
+        f"{elements} whose true class is not evaluated are not judged"
     )
     head = "<th>class</th><th>assumed</th><th>judged</th><th>precision</th>"
     table = f"<thead><tr>{head}</tr></thead><tbody>{rows}{total}</tbody>"
@@ -122,21 +125,22 @@ def _chip(color: Rgb) -> str:
     return f'<i class="chip" style="background:{hex_color(color)}"></i>'
 
 
-def legend(classes: LabelMap, shown: Sequence[int], largest_divergence: float | None) -> str:
-    """The bar over the cards: divergence ramp, filter, and the classes that occur in them."""
+def legend(classes: LabelMap, shown: Sequence[int], largest_divergence: float | None, of_pictures: bool = False) -> str:
+    """The bar over the cards: ramp of divergence or depth, filter, and the classes that occur in them."""
     colors = readable(classes.colors)
     chips = "".join(f"<span>{_chip(colors[c])}{escape(classes.classes[c])}</span>" for c in shown)
-    ramp = "" if largest_divergence is None else color_bar(largest_divergence)
+    ramp = depth_bar() if of_pictures else "" if largest_divergence is None else color_bar(largest_divergence)
+    key = KEY_OF_PICTURES if of_pictures else KEY
     field = (
         '<input class="filter" type="search" placeholder="filter: car frame 000004 …" aria-label="filter the cards">'
     )
-    return f'<div class="bar"><div class="row">{ramp}{field}</div><div class="legend">{chips}</div>{KEY}</div>'
+    return f'<div class="bar"><div class="row">{ramp}{field}</div><div class="legend">{chips}</div>{key}</div>'
 
 
 def card_html(card: Card, classes: LabelMap) -> str:
     """One pick."""
     pick = card.pick
-    shots = "".join(map(_shot, [card.divergence, *card.classes, card.camera or NO_CAMERA]))
+    shots = "".join(map(_shot, card.panels))
     said = ", ".join(f"{classes.classes[c]} {percent(share)}" for c, share in card.predicted[:4])
     unit = "" if pick.kind == "frame" else f" · {pick.kind} {pick.key.unit}"
     title = f"scene {pick.key.scene} · frame {pick.frame_name}{unit}"
@@ -144,7 +148,7 @@ def card_html(card: Card, classes: LabelMap) -> str:
     return (
         f'<article class="panel card" id="pick-{pick.rank}" data-text="{escape(search)}">'
         f'<header><span class="rank">{pick.rank}</span><h3>{escape(title)}</h3>'
-        f'<span class="soft">{pick.points:,} points · {card.range_m:.0f} m away</span></header>'
+        f'<span class="soft">{pick.points:,} {card.elements} · {card.range_m:.0f} m away</span></header>'
         f'<p class="reason">{escape(pick.reason)}</p><div class="shots">{shots}</div>'
         f'<div class="facts">{_scores(card)}{_wide("predicted", said)}'
         f"{_wide('suppressed', suppressed(pick.suppressed))}</div></article>"
@@ -173,4 +177,5 @@ def suppressed(keys: Sequence[UnitKey]) -> str:
 
 def _shot(panel: Panel) -> str:
     caption = f"<b>{escape(panel.title)}</b> {escape(panel.caption)}"
-    return f'<figure class="shot">{panel.html}<figcaption>{caption}</figcaption></figure>'
+    wide = f" wide{panel.columns}" if panel.columns > 1 else ""
+    return f'<figure class="shot{wide}">{panel.html}<figcaption>{caption}</figcaption></figure>'

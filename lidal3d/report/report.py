@@ -13,8 +13,9 @@ from lidal3d.config import Config
 from lidal3d.export.classes import class_list
 from lidal3d.export.queue import LabelQueue
 from lidal3d.predictions.store import PredictionStore
-from lidal3d.report.breakdown import class_breakdown, picked_rows, range_breakdown
-from lidal3d.report.cards import Card, CardSettings, PointDivergence, draw_cards
+from lidal3d.report.breakdown import class_breakdown, elements_of, picked_rows, range_breakdown
+from lidal3d.report.card import Card, CardSettings
+from lidal3d.report.cards import draw_cards
 from lidal3d.report.charts import histogram, paired_bars
 from lidal3d.report.colors import readable
 from lidal3d.report.page import (
@@ -30,6 +31,7 @@ from lidal3d.report.page import (
     tiles,
 )
 from lidal3d.report.precision import PseudoPrecision, pseudo_precision
+from lidal3d.report.sweeps import PointDivergence
 from lidal3d.scene.labels import LabelMap
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
@@ -45,6 +47,16 @@ HISTOGRAMS = {
     "entropy": "nats; of the mean over neighbour frames",
     "coverage": "share of the unit's points seen in a neighbour frame",
 }
+PICTURE_HISTOGRAMS = {
+    "softmax_entropy": "nats; mean over the unit's pixels",
+    "margin": "least of the two likeliest classes' difference; mean over the unit's pixels",
+    "confidence": "mean largest probability of the unit's pixels",
+    "predicted_loss": "what the loss head expects",
+    "pretext_loss": "how hard the self-supervised task was",
+    "temporal_discrepancy": "how far two checkpoints are apart",
+}
+LEAD = "Each card shows where the model contradicts itself when the car moves on."
+LEAD_OF_PICTURES = "Each card shows the part of a picture that is asked about, what the model says of it, and what the LiDAR saw there."
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,16 @@ class ReportInput:
     config: Config
     facts: Mapping[str, str]
 
+    @property
+    def elements(self) -> str:
+        """What units are made of: "points" or "pixels"."""
+        return elements_of(self.scenes)
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether the drive's frames are pictures."""
+        return self.elements == "pixels"
+
 
 def render_report(given: ReportInput, progress: Callable[[int, int], None] = lambda done, total: None) -> str:
     """The report as HTML text.
@@ -88,7 +110,10 @@ def render_report(given: ReportInput, progress: Callable[[int, int], None] = lam
     cards = draw_cards(given.queue, given.scenes, classes, given.predictions, given.divergence, settings, progress)
     sections = [
         tiles(_headline(given, precision)),
-        section("Drive, settings, budget", panels([facts(given.facts), budget_table(_selections(given.queue))], "two")),
+        section(
+            "Drive, settings, budget",
+            panels([facts(given.facts), budget_table(_selections(given.queue), given.elements)], "two"),
+        ),
         section(
             "What was picked, next to the whole drive", _histograms(given) + _class_panels(given, precision, classes)
         ),
@@ -98,7 +123,7 @@ def render_report(given: ReportInput, progress: Callable[[int, int], None] = lam
     title = f"What to label next: {len(given.queue.asked):,} picks"
     more = " …" if len(given.queue.scene_ids()) > 3 else ""
     lead = f"Strategy {given.queue.selection.strategy}; scenes {scenes}{more}. "
-    return page(title, lead + "Each card shows where the model contradicts itself when the car moves on.", sections)
+    return page(title, lead + (LEAD_OF_PICTURES if given.of_pictures else LEAD), sections)
 
 
 def divergence_scale(table: ScoreTable, picked: np.ndarray) -> float:
@@ -122,24 +147,28 @@ def _headline(given: ReportInput, precision: PseudoPrecision) -> list[Tile]:
     used = selection.used / selection.budget if selection.budget else 0.0
     entries = [
         Tile(f"{len(selection.picks):,}", f"units to label, of {len(given.table):,}"),
-        Tile(f"{points:,}", f"points to label, {100 * points / max(total, 1):.2g} % of {total:,}"),
+        Tile(f"{points:,}", f"{given.elements} to label, {100 * points / max(total, 1):.2g} % of {total:,}"),
         Tile(f"{100 * used:.1f} %", f"of {selection.budget:,.6g} {selection.currency} used", used),
     ]
     if given.queue.assumed:
         entries.append(
-            Tile(f"{precision.assumed.sum():,}", f"pseudo-labelled points in {len(given.queue.assumed):,} units")
+            Tile(
+                f"{precision.assumed.sum():,}",
+                f"pseudo-labelled {given.elements} in {len(given.queue.assumed):,} units",
+            )
         )
     if precision.overall is not None:
-        name = f"pseudo-label precision on {precision.judged.sum():,} labelled points"
+        name = f"pseudo-label precision on {precision.judged.sum():,} labelled {given.elements}"
         entries.append(Tile(f"{100 * precision.overall:.1f} %", name, precision.overall))
     return entries
 
 
 def _histograms(given: ReportInput) -> str:
     picked = picked_rows(given.queue, given.table)
+    wanted = PICTURE_HISTOGRAMS if given.of_pictures else HISTOGRAMS if given.table.boxes is None else BOX_HISTOGRAMS
     charts = [
         histogram(name, unit, given.table.scores[name], picked)
-        for name, unit in (HISTOGRAMS if given.table.boxes is None else BOX_HISTOGRAMS).items()
+        for name, unit in wanted.items()
         if name in given.table.scores
     ]
     charts.append("<h3>range</h3>" + paired_bars(range_breakdown(given.queue, given.table, given.scenes)))
@@ -155,7 +184,7 @@ def _class_panels(given: ReportInput, precision: PseudoPrecision, classes: Label
         comparison = class_breakdown(given.queue, given.scenes, given.predictions)
         parts.append("<h3>predicted class</h3>" + paired_bars(comparison, readable(classes.colors)))
     if given.queue.assumed:
-        parts.append("<h3>pseudo-labels</h3>" + pseudo_table(precision, classes))
+        parts.append("<h3>pseudo-labels</h3>" + pseudo_table(precision, classes, given.elements))
     return panels(parts, "two") if parts else ""
 
 
@@ -163,5 +192,5 @@ def _cards(given: ReportInput, cards: list[Card], classes: LabelMap, largest: fl
     if not cards:
         return '<p class="none">no picks to show</p>'
     shown = sorted({train_id for card in cards for train_id, _ in card.predicted})
-    bar = legend(classes, shown, None if given.divergence is None else largest)
+    bar = legend(classes, shown, None if given.divergence is None else largest, given.of_pictures)
     return bar + "".join(card_html(card, classes) for card in cards)

@@ -74,10 +74,12 @@ background:var(--card);color:inherit;width:270px}
 outline:1px solid var(--line)}
 .shot figcaption{font-size:12.5px;color:var(--soft);margin-top:5px;white-space:nowrap;overflow:hidden;
 text-overflow:ellipsis}
+.wide2{grid-column:span 2}.wide3{grid-column:span 3}.wide4{grid-column:span 4}.wide5{grid-column:span 5}
 .shot .empty{aspect-ratio:1;border:1px dashed var(--line);border-radius:8px;display:grid;place-items:center;
 color:var(--soft);font-size:12.5px;text-align:center;padding:8px}
 .shot figcaption b{color:var(--ink);font-weight:600}
 .outline{fill:none;stroke:#fff;stroke-width:2;stroke-opacity:.6;stroke-dasharray:7 6}
+.part{fill:none;stroke:#fff;stroke-width:2;paint-order:stroke;filter:drop-shadow(0 0 1px #000)}
 .ink{fill:none;stroke:#e9edf5;stroke-width:3}
 .ink-text{fill:#e9edf5;font-size:22px;font-weight:600;paint-order:stroke;stroke:#10141b;stroke-width:4px}
 .dart{fill:#ff6b4a;stroke:#10141b;stroke-width:1}
@@ -88,7 +90,8 @@ dialog{border:0;padding:0;background:transparent;max-width:none;max-height:none}
 dialog::backdrop{background:rgb(5 7 10/.82)}
 dialog>*{display:block;width:min(92vmin,1400px);height:auto;border-radius:10px;background:GROUND;cursor:zoom-out}
 footer{margin-top:44px;color:var(--soft);font-size:12.5px}
-@media(max-width:1000px){.shots{grid-template-columns:repeat(3,minmax(0,1fr))}.two{grid-template-columns:1fr}}
+@media(max-width:1000px){.shots{grid-template-columns:repeat(3,minmax(0,1fr))}
+.wide4,.wide5{grid-column:span 3}.two{grid-template-columns:1fr}}
 @media print{.bar{position:static}.filter{display:none}.card{break-inside:avoid}}
 """.replace("GROUND", hex_color(GROUND))
 

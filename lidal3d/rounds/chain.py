@@ -35,7 +35,7 @@ from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth
 from lidal3d.rounds.record import Record, by_people
 from lidal3d.rounds.seeds import derived_seed
-from lidal3d.rounds.source import mixed_frames, with_source
+from lidal3d.rounds.source import mixed, with_source
 from lidal3d.rounds.stages import Staged, train_in_stages
 from lidal3d.rounds.training import evaluate_model, train_model, training_frames
 from lidal3d.rounds.world import World, open_world
@@ -101,8 +101,8 @@ def _run_full(link: Link, world: World, tick: Tick) -> None:
     config = link.experiment.shared_settings()
     trainings = 1 + link.experiment.rounds if link.experiment.start == "warm" else 1
     config = config.updated({"train": {"steps": config.train.steps * trainings}})
-    frames = mixed_frames(world.labelled_train_frames(), world, link.experiment.world)
-    train_model(link, link.folder, world, config, own_labels, frames, 0, None)
+    frames, portions = mixed(world.labelled_train_frames(), world, link.experiment.world)
+    train_model(link, link.folder, world, config, own_labels, frames, 0, None, portions)
     evaluate_model(link, link.folder, world)
     tick()
 
@@ -143,7 +143,8 @@ def train_again(link: Link, number: int, config: Config, folder: Path) -> dict[s
     with one_thread():
         world = open_world(link.experiment.world, link.out)
         if link.what == "full":
-            train_model(link, folder, world, config, own_labels, world.labelled_train_frames(), 0, None)
+            frames, portions = mixed(world.labelled_train_frames(), world, link.experiment.world)
+            train_model(link, folder, world, config, own_labels, frames, 0, None, portions)
         else:
             ledger = Ledger.open(link.folder / "ledger.jsonl", world.train)
             known = [record for record in ledger.records if record.round <= number]
@@ -189,8 +190,8 @@ def _train_on(
         source = carry_labels(labels, world.train_by_id, world.classes.classes, config.carry, folder / CARRIED)
         write_json(folder / COUNTS_FILE, counts_of(source, world))
     frames = training_frames(source, world, config.train, link.experiment.sampling)
-    frames = mixed_frames(frames, world, link.experiment.world)
-    train_model(link, folder, world, config, with_source(source, world), frames, number, start)
+    frames, portions = mixed(frames, world, link.experiment.world)
+    train_model(link, folder, world, config, with_source(source, world), frames, number, start, portions)
     shutil.rmtree(folder / CARRIED, ignore_errors=True)
 
 

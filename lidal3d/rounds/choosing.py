@@ -25,8 +25,10 @@ from lidal3d.rounds.record import Record, history_of_records, records_of
 from lidal3d.rounds.scoring import Wanted, score_pool
 from lidal3d.rounds.seeds import derived_rng, derived_seed
 from lidal3d.rounds.world import World
+from lidal3d.select.active import NothingToChoose
 from lidal3d.select.manifest import read_manifest, read_pseudo_points, write_manifest
 from lidal3d.select.members import frame_tasks, pseudo_points, selection_points
+from lidal3d.select.pseudo import nothing
 from lidal3d.select.selection import Selection, UnitKey
 from lidal3d.strategies import UnitPool
 from lidal3d.strategies.strategy import Strategy
@@ -87,7 +89,7 @@ def _write_queue(
         # In the first round there is no earlier model; its signal knows what to say then.
         if signal in wanted.signals and signal != "earlier":
             raise UsageError(f"row '{link.what}': strategy '{strategy.name}' needs {signal}; {IN_EXPERIMENTS[signal]}")
-    signals = make_signals(wanted.signals, sources, config)
+    signals = make_signals(wanted.signals, sources, strategy.configured(config))
     pool, guesses = score_pool(world.train, model, config, partition, wanted, folder / SCORES, link.device, signals)
     source = None
     if world.source and "source" in strategy.needs:
@@ -115,9 +117,15 @@ def choose_from(
     rng: np.random.Generator,
     source: UnitPool | None = None,
 ) -> tuple[Selection, Selection]:
-    """What the strategy asks and assumes; it may ask for what is left where the budget is more."""
+    """What the strategy asks and assumes; of a pool that has nothing left for it, nothing.
+
+    One row that runs out must not cost the others their results: the table says which did.
+    """
     scenes = world.train_by_id
-    return strategy.choose(pool, config, lambda scene, frame: frame_of(scenes, scene, frame), history, rng, source)
+    try:
+        return strategy.choose(pool, config, lambda scene, frame: frame_of(scenes, scene, frame), history, rng, source)
+    except NothingToChoose:
+        return replace(nothing(), strategy=strategy.name), replace(nothing(), strategy=f"{strategy.name} pseudo")
 
 
 def write_queue(

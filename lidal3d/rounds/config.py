@@ -39,7 +39,7 @@ class SourceSettings(Settings):
     layout: str | None = Field(None, description="its layout, or None to recognise it")
     label_map: str | None = Field(None, description="its label map, or None for the data set's own")
     simulate: SimulateSettings | None = Field(None, description="simulated drives instead of a drive log")
-    share: float = Field(0.5, gt=0, lt=1, description="of the sweeps in training, once there are labels of the target")
+    share: float = Field(0.5, gt=0, lt=1, description="of the steps of training, once there are labels of the target")
 
     @model_validator(mode="after")
     def _one_source(self) -> SourceSettings:

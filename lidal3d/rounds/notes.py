@@ -11,6 +11,7 @@ from lidal3d.rounds.config import ExperimentConfig, SourceSettings
 from lidal3d.rounds.frame_split import nearest_s
 from lidal3d.rounds.links import STAGES_FILE, round_folder
 from lidal3d.rounds.world import World
+from lidal3d.select.manifest import read_manifest
 
 ONE_SEED = (
     "ONE SEED PROVES NOTHING: the draw of the initial set alone moves mIoU by several points. "
@@ -36,7 +37,7 @@ def same_scene(gap_s: float) -> str:
 def source_note(source: SourceSettings) -> str:
     """What the source costs and weighs."""
     return (
-        f"All labels of the source are trained on in every round, {100 * source.share:g} % of the sweeps once there are "
+        f"All labels of the source are trained on in every round, {100 * source.share:g} % of the steps once there are "
         "labels of the target. They are free, and not in 'labelled'; pool and mIoU are the target's."
     )
 
@@ -44,7 +45,21 @@ def source_note(source: SourceSettings) -> str:
 def training_notes(experiment: ExperimentConfig, out: Path) -> list[str]:
     """What all rows are trained on beside the target's labels, and how those in stages were; read from `out`."""
     shared = [] if experiment.world.source is None else [source_note(experiment.world.source)]
-    return shared + [_note(experiment, out, row) for row in experiment.strategies if _in_stages(experiment, row)]
+    stages = [_note(experiment, out, row) for row in experiment.strategies if _in_stages(experiment, row)]
+    return shared + stages + [note for row in experiment.strategies for note in _run_out(experiment, out, row)]
+
+
+def _run_out(experiment: ExperimentConfig, out: Path, row: str) -> list[str]:
+    """In which rounds a row had nothing left to ask."""
+    numbers = range(1, experiment.rounds + 1)
+    empty = [
+        f"round {number} of seed {seed}"
+        for seed in experiment.seeds
+        for number in numbers
+        if not read_manifest(round_folder(out, seed, row, number) / "queue").selection.picks
+    ]
+    where = ", ".join(empty)
+    return [f"{row}: nothing was left to ask in {where}; trained on what there was."] if empty else []
 
 
 def _in_stages(experiment: ExperimentConfig, row: str) -> bool:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training on a source's labels beside the target's: a fixed share of the sweeps, however few the target's labels are.
+"""Training on a source's labels beside the target's: a fixed share of the steps, however few the target's labels are.
 
-The loss of a step is a mean over its labelled points: with one sweep a step and without `train.context_m` the share is also
-that of the loss. Where a step is filled from several sweeps, a source's, labelled all over, outweighs the others.
+A step holds sweeps of one or the other: filled from both (`train.context_m`), a source's sweep, labelled all over, would
+have nearly all of a step's labels, and with them its loss.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from lidal3d.rounds.world import World
 from lidal3d.scene.scene import Frame
 
 if TYPE_CHECKING:
+    from lidal3d.learn.sampler import Portion
     from lidal3d.learn.train import LabelSource
 
 
@@ -27,14 +28,13 @@ def with_source(labels: LabelSource, world: World) -> LabelSource:
     return (lambda frame: own_labels(frame) if frame.scene.id in source else labels(frame)) if source else labels
 
 
-def mixed_frames(frames: Sequence[Frame], world: World, settings: WorldSettings) -> list[Frame]:
-    """The frames and those of the source, repeated so that the source's are about `source.share` of all.
+def mixed(frames: Sequence[Frame], world: World, settings: WorldSettings) -> tuple[list[Frame], list[Portion]]:
+    """The frames and those of the source, and the shares of the steps that either fill: `source.share` is the source's.
 
     The source's alone where there are no others; the frames alone where there is no source.
     """
+    from lidal3d.learn.sampler import Portion
+
     others = world.source_frames()
-    if settings.source is None or not frames:
-        return [*frames, *others]
-    ratio = settings.source.share / (1 - settings.source.share) * len(frames) / len(others)
-    times, times_others = (1, round(ratio)) if ratio >= 1 else (round(1 / ratio), 1)
-    return [*list(frames) * times, *others * times_others]
+    share = 0.0 if settings.source is None else settings.source.share
+    return [*frames, *others], [Portion(len(frames), 1 - share), Portion(len(others), share)]

@@ -21,6 +21,7 @@ from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Frame, Scene
 
 if TYPE_CHECKING:
+    from lidal3d.learn.sampler import Portion
     from lidal3d.learn.train import LabelSource
 
 FRAMES_REMEMBERED = 512
@@ -76,6 +77,7 @@ def train_model(
     frames: Sequence[Frame],
     number: int,
     start: Path | None,
+    portions: Sequence[Portion] = (),
 ) -> None:
     """Train where there is no model yet, from the weights of the model in `start` or from fresh ones.
 
@@ -95,10 +97,18 @@ def train_model(
     initial = None if start is None else load_model(start, world.classes.classes, architecture)
     # A checkpoint goes on where a kill cut a long training off; short ones start again.
     kept = folder if settings.checkpoint_every else None
-    model = train(
-        frames, world.classes, settings, _remembered(labels), initial, device=link.device, folder=kept, beside=other
+    trained = train(
+        frames,
+        world.classes,
+        settings,
+        _remembered(labels),
+        initial,
+        device=link.device,
+        folder=kept,
+        beside=other,
+        portions=portions,
     )
-    model.save(folder)
+    trained.save(folder)
 
 
 def evaluate_model(link: Link, folder: Path, world: World) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Int64 = npt.NDArray[np.int64]
 NO_FOLD = -1
+RUNS = 8
 
 
 def fold_numbers(scene: Int64, frame: Int64, of_scene: Int64, of_frame: Int64, most: int) -> Int64:
@@ -64,3 +65,42 @@ def one_a_place(
     kept[rows] = False
     kept[rows[order[first]]] = True
     return kept
+
+
+def held_out(log: Int64, frame: Int64, labelled: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_] | None:
+    """(N,) the units to ask whether labelled and unlabelled can be told: whole logs, else runs of a log's frames.
+
+    Of all logs (runs), that with about `share` of the labelled units, and where it has no unlabelled unit beside them, one
+    more that has. Both kinds are there on both sides; None where no log and no run allows that.
+
+    Args:
+        log, frame: (N,) of the units.
+        labelled: (N,).
+        share: of the labelled units.
+    """
+    for group in (log, _runs(log, frame)):
+        aside = _group_of(group, labelled, share)
+        if not (~labelled & aside).any():
+            free = ~np.isin(group, group[labelled])
+            if free.any():
+                aside |= free & _group_of(np.where(free, group, -1), ~labelled & free, share)
+        if all((kind & side).any() for kind in (labelled, ~labelled) for side in (aside, ~aside)):
+            return aside
+    return None
+
+
+def _group_of(group: Int64, counted: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
+    """(N,) the members of the group that has about this share of what is counted, the first of equals."""
+    names, size = np.unique(group[counted], return_counts=True)
+    return group == names[np.abs(size / max(size.sum(), 1) - share).argmin()]
+
+
+def _runs(log: Int64, frame: Int64) -> Int64:
+    """(N,) a number for the run of frames of each unit: RUNS a log, at most one a frame."""
+    result = np.zeros(len(log), np.int64)
+    for number in np.unique(log):
+        some = log == number
+        frames, place = np.unique(frame[some], return_inverse=True)
+        runs = min(RUNS, len(frames))
+        result[some] = number * RUNS + place.ravel() * runs // len(frames)
+    return result

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 
 class Account:
-    """The budget of K candidates while it is spent. What doesn't fit once never fits again.
+    """The budget of K candidates while it is spent. What doesn't fit once never fits again, until the cap is lifted.
 
     Args:
         cost: (K,) of each unit, in steps of the currency.
@@ -31,6 +31,10 @@ class Account:
         self._bought = np.zeros(int(frame.max(initial=-1)) + 1, np.int64)
         self._most = len(cost) if most_a_frame is None else most_a_frame
         self._free = np.ones(len(cost), bool)
+
+    def lift_cap(self) -> None:
+        """From now on a frame may give any number of units."""
+        self._most = len(self._cost)
 
     def fits(self) -> npt.NDArray[np.bool_]:
         """(K,) which units aren't taken yet and fit what is left."""

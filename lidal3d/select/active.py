@@ -91,7 +91,8 @@ def candidate_rows(table: ScoreTable, config: SelectConfig, history: History) ->
         raise NothingToChoose(
             f"nothing to choose from: {len(table)} units scored, {usable.sum()} of them in key frames with a known "
             f"'{config.score}' and at least {config.min_points} points (select.min_points), "
-            f"{(usable & labelled).sum()} of those labelled already"
+            f"{(usable & labelled).sum()} of those labelled already, the rest nearer to them than "
+            f"{config.distance_m(table.kind):g} m (select.min_distance_m)"
         )
     return np.flatnonzero(free)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from lidal3d.select.account import Account
 from lidal3d.select.distances import euclidean
@@ -22,6 +23,7 @@ def kmeans(
     rng: np.random.Generator,
     iterations: int = ITERATIONS,
     seeds: npt.NDArray[np.int64] | None = None,
+    weight: Float64 | None = None,
 ) -> tuple[npt.NDArray[np.int64], Float64]:
     """Clusters of features (K, D).
 
@@ -30,6 +32,7 @@ def kmeans(
         rng: for the seeds.
         iterations: at most; it stops when nothing changes.
         seeds: the rows that are the first centres, or None to draw them by k-means++.
+        weight: (K,) how much each row counts in the mean of its cluster; None: all alike.
 
     Returns:
         (K,) the cluster of each row, and (K,) the squared distance to its centre. A cluster that runs empty starts
@@ -45,21 +48,30 @@ def kmeans(
     centers = wide[seeds[:count]]
     labels, distance = _assign(wide, centers)
     for _ in range(iterations):
-        centers = _centers(wide, labels, distance, count)
+        centers = _centers(wide, labels, distance, count, np.ones(len(wide)) if weight is None else weight)
         before, (labels, distance) = labels, _assign(wide, centers)
         if (before == labels).all():
             break
     return labels, distance
 
 
-def _centers(features: Float64, labels: npt.NDArray[np.int64], distance: Float64, count: int) -> Float64:
+def _centers(
+    features: Float64, labels: npt.NDArray[np.int64], distance: Float64, count: int, weight: Float64
+) -> Float64:
     sums = np.zeros((count, features.shape[1]))
-    np.add.at(sums, labels, features)
-    sizes = np.bincount(labels, minlength=count)
+    _add(sums, labels, features, weight)
+    sizes = np.bincount(labels, weight, minlength=count)
     empty = np.flatnonzero(sizes == 0)
-    centers = sums / np.maximum(sizes, 1)[:, None]
+    centers = sums / np.where(sizes > 0, sizes, 1)[:, None]
     centers[empty] = features[np.argsort(-distance, kind="stable")[: len(empty)]]
     return centers
+
+
+@njit(cache=True, nogil=True)
+def _add(sums, labels, features, weight):  # type: ignore[no-untyped-def]
+    for i in range(len(labels)):
+        for d in range(features.shape[1]):
+            sums[labels[i], d] += weight[i] * features[i, d]
 
 
 def _assign(features: Float64, centers: Float64) -> tuple[npt.NDArray[np.int64], Float64]:

@@ -74,6 +74,13 @@ class PatternCover(Cover):
         """D² in parts of the sum."""
         return cosine_distance(squared) ** 2 / (self._scale[place] or 1.0)
 
+    def distances_at(self, values: Float64) -> Float64:
+        """The D behind `unit_value`s, where there is one set; 2 where nothing was covered yet."""
+        result = np.full(len(values), 2.0)
+        known = np.isfinite(values)
+        result[known] = np.minimum(np.sqrt(values[known] * self._scale[0]), 2.0)
+        return result
+
     def distance(self, unit: int) -> float:
         """The largest D of a unit's patterns, up to date."""
         squared = [self.squared(place, row) for place, one in enumerate(self.sets) for row in one.rows(unit)]

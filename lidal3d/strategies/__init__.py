@@ -21,6 +21,7 @@ from lidal3d.strategies.coreset import CORESET
 from lidal3d.strategies.d2ada import D2ADA, D2ADA_DENSITY, D2ADA_FRAMES
 from lidal3d.strategies.dalbt import DALBT, DALBT_TWINS
 from lidal3d.strategies.density import DENSITY
+from lidal3d.strategies.geal import FREESEL, GEAL, GEAL_V1
 from lidal3d.strategies.hpal import HPAL
 from lidal3d.strategies.kmeans import KMEANS
 from lidal3d.strategies.lidal import LIDAL, LIDAL_DIVERGENCE, LIDAL_ENTROPY, LIDAL_HUMAN, LIDAL_REDUNDANT
@@ -43,6 +44,7 @@ from lidal3d.strategies.redal import REDAL
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.strategies.tracks import LIDAL_BY_TRACK, TRACK_DISAGREEMENT
 from lidal3d.strategies.usl import USL
+from lidal3d.strategies.vaal import VAAL, VAAL_ENCODER
 
 __all__ = ["STRATEGIES", "Strategy", "UnitPool", "strategy_named"]
 
@@ -69,8 +71,13 @@ _ALL = (
     D2ADA,
     D2ADA_DENSITY,
     D2ADA_FRAMES,
+    VAAL,
+    VAAL_ENCODER,
     PT4AL,
     PT4AL_START,
+    GEAL,
+    FREESEL,
+    GEAL_V1,
     LIDAL,
     LIDAL_HUMAN,
     LIDAL_DIVERGENCE,

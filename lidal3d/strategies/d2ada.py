@@ -28,6 +28,7 @@ from lidal3d.strategies.spend import (
     why_by_score,
 )
 from lidal3d.strategies.strategy import Ask, Strategy
+from lidal3d.units.boxes import KIND
 
 PAPER = "Wu et al., ECCV 2022"
 ENTROPY = "softmax_entropy"
@@ -70,7 +71,9 @@ def _candidates(ask: Ask) -> Candidates:
 def _why(ask: Ask, found: Compared, some: Candidates, entropy: Float64, first: set[int]) -> Why:
     uncertain = why_by_score(ask, ENTROPY, entropy)
     source = "the source" if ask.source is not None else "what is labelled"
-    classes = ask.pool.table.metadata.get("classes", ())
+    classes = [*ask.pool.table.metadata.get("classes", ())]
+    if ask.pool.table.kind == KIND:
+        classes.append("background")  # the last class of boxes, see `lidal3d score --boxes`
     parts = found.weight / found.weight.sum()
 
     def why(row: int, scores: dict[str, float]) -> str:

@@ -8,17 +8,24 @@ labelled in the pool and the target what is not: classes that what is labelled d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from lidal3d.errors import UsageError
 from lidal3d.scores.density_ratio import Domain
 from lidal3d.scores.folds import fold_numbers, one_a_place
+from lidal3d.scores.table import ScoreTable
 from lidal3d.select.history import is_labelled
 from lidal3d.select.quotas import strata
 from lidal3d.strategies.combine import RANGE_EDGES_M
 from lidal3d.strategies.pool import UnitPool
 from lidal3d.strategies.spend import Int64
 from lidal3d.strategies.strategy import HOW_TO_GET, Ask
+
+COMPARED = ("features", "probabilities")
+OF_PICTURES = ("image", "superpixels")
 
 
 def domains(ask: Ask) -> tuple[Domain, Domain, Int64]:
@@ -42,13 +49,18 @@ def domains(ask: Ask) -> tuple[Domain, Domain, Int64]:
     return _domain(ask, source_pool, of_source, target), _domain(ask, ask.pool, target, target), target
 
 
-def known_rows(pool: UnitPool) -> Int64:
-    """Rows whose features and probabilities are known."""
-    known = np.isfinite(pool.feature_rows).all(axis=1) & np.isfinite(pool.probability_rows).all(axis=1)
-    return np.flatnonzero(known)
+def known_rows(pool: UnitPool, arrays: Sequence[str] = COMPARED) -> Int64:
+    """Rows of which all of some arrays of the pool are known."""
+    return np.flatnonzero(np.all([np.isfinite(getattr(pool, name)).all(axis=1) for name in arrays], axis=0))
 
 
-def refuse_other_model(name: str, source: UnitPool, pool: UnitPool) -> None:
+def logs_of(table: ScoreTable) -> npt.NDArray[np.str_]:
+    """The drive log of each of a table's scenes: the cameras of a drive are scenes of one log."""
+    pictures = table.kind in OF_PICTURES
+    return np.array([name.rpartition(".")[0] or name if pictures else name for name in table.scenes], np.str_)
+
+
+def refuse_other_model(name: str, source: UnitPool, pool: UnitPool, arrays: Sequence[str] = COMPARED) -> None:
     """Raise UsageError where a source can't be compared with the pool."""
     for fact, mine in pool.table.metadata.items():
         other = source.table.metadata.get(fact, mine)
@@ -56,7 +68,7 @@ def refuse_other_model(name: str, source: UnitPool, pool: UnitPool) -> None:
             raise UsageError(
                 f"strategy '{name}': the source was scored with {fact} {other}, the drive with {mine}; score both with the same model"
             )
-    for what in ("features", "probabilities"):
+    for what in arrays:
         ours, theirs = getattr(pool, what), getattr(source, what)
         if theirs is None:
             raise UsageError(f"strategy '{name}' needs {what} of the source's units; score the source with them")
@@ -70,18 +82,17 @@ def refuse_other_model(name: str, source: UnitPool, pool: UnitPool) -> None:
 def _domain(ask: Ask, pool: UnitPool, rows: Int64, target: Int64) -> Domain:
     """Some rows of a pool as a domain; `target` are the target's rows of `ask.pool`."""
     settings, table, of = ask.config.d2ada, pool.table, ask.pool.table
-    # Scenes by name: a source may hold some of the target's.
-    numbers = {scene: number for number, scene in enumerate(of.scenes)}
-    scene = np.array([numbers.get(name, len(numbers) + place) for place, name in enumerate(table.scenes)], np.int64)
-    scene, frame = scene[table.scene[rows]], table.frame[rows].astype(np.int64)
+    # Logs by name: a source may hold some of the target's.
+    names, of_names = logs_of(table), logs_of(of)
+    logs = np.unique(np.concatenate([of_names, names]))
+    log, of_log = (np.searchsorted(logs, some).astype(np.int64) for some in (names, of_names))
+    scene, frame = log[table.scene[rows]], table.frame[rows].astype(np.int64)
     category = pool.probability_rows[rows].argmax(axis=1).astype(np.int64)
     range_m = table.score("range_m")[rows] if settings.range_strata else None
     return Domain(
         features=pool.feature_rows if len(rows) == len(pool) else pool.feature_rows[rows],
         category=category,
-        fold=fold_numbers(
-            scene, frame, of.scene[target].astype(np.int64), of.frame[target].astype(np.int64), settings.folds
-        ),
+        fold=fold_numbers(scene, frame, of_log[of.scene[target]], of.frame[target].astype(np.int64), settings.folds),
         counted=one_a_place(scene, category, table.center_m[rows], table.points[rows], settings.place_m),
         stratum=np.zeros(len(rows), np.int64) if range_m is None else strata(range_m, RANGE_EDGES_M),
     )

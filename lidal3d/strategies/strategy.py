@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -82,6 +83,7 @@ class Strategy:
         kinds: the kinds of unit it is for; None for all.
         currencies: the budgets it can be given.
         pseudo: (Ask, Selection) -> the pseudo-labelled units; None where it has none.
+        settings: group -> settings that are part of what it is: they take the place of the config's.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Strategy:
     kinds: frozenset[str] | None = None
     currencies: tuple[str, ...] = CURRENCIES
     pseudo: Callable[[Ask, Selection], Selection] | None = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def choose(
         self,
@@ -120,10 +123,15 @@ class Strategy:
         ordered = pool.in_order()
         self.refuse_missing(ordered)
         self.refuse_currency(config.select.budget)
+        config = self.configured(config)
         ask = Ask(self.name, ordered, config, frame_facts, history, rng, None if source is None else source.in_order())
         selection = replace(self.rule(ask), strategy=self.name)
         pseudo = self.pseudo(ask, selection) if self.pseudo else nothing()
         return selection, replace(pseudo, strategy=f"{self.name} pseudo")
+
+    def configured(self, config: Config) -> Config:
+        """The settings that it is scored and chosen with."""
+        return config.updated({group: dict(own) for group, own in self.settings.items()}, f"strategy '{self.name}'")
 
     @property
     def possible_kinds(self) -> tuple[str, ...]:
@@ -143,11 +151,22 @@ class Strategy:
                 made = OF_BOXES.get(name, "") if kind == BOX else self._how()
                 how = made if can_have(kind, (), [name]) else _none_of(kind)
                 raise UsageError(f"strategy '{self.name}' needs {name} of the units; {how}")
+        self._refuse_other_settings(pool)
         if self.kinds is not None and kind not in self.kinds:
             raise UsageError(
                 f"strategy '{self.name}' is for {', '.join(sorted(self.kinds))}, not for units of kind "
                 f"'{kind}'; set units.kind and score again"
             )
+
+    def _refuse_other_settings(self, pool: UnitPool) -> None:
+        for group, own in self.settings.items():
+            made = pool.table.metadata.get(group, {})
+            for key in sorted(own.keys() & made.keys()):
+                if made[key] != own[key]:
+                    raise UsageError(
+                        f"strategy '{self.name}' has {group}.{key}={own[key]}, the pool was scored with {made[key]}; "
+                        f"score again with --strategy {self.name} alone"
+                    )
 
     def _how(self) -> str:
         """… and how scoring makes it of them."""

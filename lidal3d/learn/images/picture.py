@@ -87,8 +87,9 @@ class Picture:
 def _lines(center: int, place: float, count: int, size: int, scale: float) -> Lines:
     """`count` lines, 1/scale apart, of `size`; `center` is at a `place` in [0, 1) between the margins."""
     extent = count / scale
-    start = center + 0.5 - (MARGIN + (1 - 2 * MARGIN) * place) * extent
-    start = float(np.clip(start, min(0.0, size - extent), max(0.0, size - extent)))
+    # Whole pixels: a picture of its own size is seen as sharp as it is.
+    wanted = round(center + 0.5 - (MARGIN + (1 - 2 * MARGIN) * place) * extent)
+    start = float(np.clip(wanted, min(0.0, size - extent), max(0.0, size - extent)))
     return start + (np.arange(count) + 0.5) / scale - 0.5
 
 
