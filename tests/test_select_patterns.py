@@ -44,7 +44,7 @@ def naive_distances(patterns: np.ndarray, chosen: list[int]) -> np.ndarray:
 
 def drawn(patterns: np.ndarray, limit: int, seed: int = 0, block: int = 1 << 21) -> list[int]:
     cover = PatternCover([pattern_set(patterns)], block)
-    return drawn_units(cover, of_units(len(patterns), limit), np.random.default_rng(seed))[0].tolist()
+    return drawn_units(cover, of_units(len(patterns), limit), np.random.default_rng(seed)).tolist()
 
 
 def farthest(patterns: np.ndarray, limit: int, first: int = 0, block: int = 1 << 21) -> list[int]:
@@ -279,7 +279,7 @@ def test_several_sets_are_added_up():
         naive.append(int(worth.argmax()))
     assert order.tolist() == naive
     both = [PatternCover([pattern_set(camera), pattern_set(lidar)], block) for block in (1 << 21, 50)]
-    first, second = (drawn_units(one, of_units(40, 25), np.random.default_rng(4))[0] for one in both)
+    first, second = (drawn_units(one, of_units(40, 25), np.random.default_rng(4)) for one in both)
     assert first.tolist() == second.tolist()
     assert len(set(first.tolist())) == 25
 
@@ -293,7 +293,7 @@ def test_no_frame_gives_more_than_its_part():
             PatternCover([pattern_set(patterns)]),
         )
         order = (
-            drawn_units(cover, account, np.random.default_rng(0))[0]
+            drawn_units(cover, account, np.random.default_rng(0))
             if rule == "prob"
             else farthest_units(cover, account, 0)[0]
         )

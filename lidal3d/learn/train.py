@@ -95,7 +95,8 @@ def train(
     if initial is not None:
         network.load_state_dict(initial.network.state_dict())
     head = HeadTraining.of(beside, frames, config, network, feed, initial)
-    frames = frames if head is None else head.trained_on(frames)
+    if head is not None:
+        frames, portions = head.trained_on(frames), head.left_of(portions, frames)
     cut = None if head is None else head.cut
     read = lru_cache(maxsize=FRAMES_KEPT)(lambda index: _item(frames[index], labels, feed, cut))
     classes = len(label_map.classes)
