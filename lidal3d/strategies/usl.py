@@ -114,7 +114,7 @@ def why(dense: Float64, cluster: Int64) -> Why:
 
     def reason(row: int, scores: dict[str, float]) -> str:
         below = np.searchsorted(ascending, dense[row], side="left") / len(dense)
-        return f"stands for {size[cluster[row]]} units that look alike; more like it elsewhere than of {100 * below:.0f} % of all"
+        return f"stands for {size[cluster[row]]} units that look alike; {100 * below:.0f} % of all have less like them elsewhere"
 
     return reason
 
