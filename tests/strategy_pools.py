@@ -16,7 +16,9 @@ from lidal3d.strategies.pool import ARRAYS
 
 CLASSES = 4
 UNITS_A_FRAME = 8
-TENTH = Config().updated({"select": {"budget": "10%"}, "pseudo": {"budget": "5%"}})
+TENTH = Config().updated(
+    {"select": {"budget": "10%"}, "pseudo": {"budget": "5%"}, "vaal": {"steps": 3, "least_active": 0}}  # quick
+)
 
 
 def frame_facts(scene: str, frame: int) -> tuple[str, int]:
@@ -47,8 +49,11 @@ def pool_of(seed: int = 0, units: int = 240, kind: str = "grid") -> UnitPool:
         # Two units of a track in each scene, and some units without one; drawn apart, so that no other score changes.
         "track": np.where(row % 5 == 0, -1, row % 40).astype(float),
         "track_disagreement": np.random.default_rng(seed + 1).integers(0, 8, units) / 8.0,
+        "predicted_loss": np.random.default_rng(seed + 3).normal(size=units),
+        "temporal_discrepancy": np.random.default_rng(seed + 4).beta(0.3, 3, units),
         "pretext_loss": np.random.default_rng(seed + 2).gamma(0.5, 1.0, units),
-        **{name: rng.random(units) for name in NAMES},
+        "distance_to_uniform": np.random.default_rng(seed + 5).uniform(0, 0.5, units),
+        **{name: rng.random(units) for name in NAMES if name != "distance_to_uniform"},
     }
     table = ScoreTable(
         scenes=("a", "b", "c"),

@@ -284,8 +284,11 @@ def test_its_description_is_whole(strategy: Strategy) -> None:
     assert ("poses" in strategy.needs) == bool(interframe & set(strategy.columns))
     tracks = {"track", "track_disagreement"}
     assert ("tracks" in strategy.needs) == bool(tracks & set(strategy.columns))
-    assert ("pretext" in strategy.needs) == ("pretext_loss" in strategy.columns)
-    assert set(strategy.columns) <= {*NAMES, *interframe, *tracks, "predicted_class", "range_m", "pretext_loss"}
+    signals = {"pretext": "pretext_loss", "loss_head": "predicted_loss", "earlier": "temporal_discrepancy"}
+    for need, column in signals.items():
+        assert (need in strategy.needs) == (column in strategy.columns)
+    known = {*NAMES, *interframe, *tracks, *signals.values(), "predicted_class", "range_m"}
+    assert set(strategy.columns) <= known
 
 
 @ALL

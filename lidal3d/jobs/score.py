@@ -20,7 +20,7 @@ from lidal3d.jobs.score_parts import all_parts, share
 from lidal3d.jobs.score_scene import Recipe
 from lidal3d.jobs.score_task import missing_tasks, run_task
 from lidal3d.jobs.score_tracks import score_tracks
-from lidal3d.jobs.signals import SignalSources, make_signals
+from lidal3d.jobs.signals import SignalSources, facts_of, make_signals
 from lidal3d.parallel.pool import run_tasks
 from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.predictions.maps import MapSource, Unpredicted
@@ -227,14 +227,15 @@ def _recipe(
     """How the drive is scored: every table has the inter-frame columns, whatever the strategies need."""
     # Pseudo-labels are made of saved predictions, or of the likeliest classes where none are saved.
     live = "model" in predictions.origin and not is_off(config)
+    signals = make_signals(extra.signals, sources, config)
     return Recipe(
         source=predictions.reading(extra.extras),
         partition=make_partition(config.units),
         interframe=config.interframe,
         wanted=extra if isinstance(predictions, Unpredicted) else extra.with_model(),
         guesses=BestGuesses(out / GUESSES, predictions.classes) if live else None,
-        metadata=_metadata(scenes, predictions, config, extra.signals),
-        signals=make_signals(extra.signals, sources, config),
+        metadata={**_metadata(scenes, predictions, config, extra.signals), **facts_of(signals)},
+        signals=signals,
     )
 
 

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,11 @@ class Signal(Protocol):
         """
 
 
+def facts_of(signals: Iterable[Signal]) -> dict[str, Any]:
+    """What signals tell in the metadata of a table: their `facts`, of those that have any."""
+    return {name: fact for signal in signals for name, fact in getattr(signal, "facts", {}).items()}
+
+
 @dataclass(frozen=True)
 class SignalSources:
     """What signals are made from.
@@ -107,4 +112,13 @@ def make_signals(needs: Collection[str], sources: SignalSources, config: Config)
         from lidal3d.jobs.signal_pretext import PretextSignal
 
         signals.append(PretextSignal.open(sources.encoder, config.pt4al.masks, sources.device))
+    if "earlier" in needs:
+        from lidal3d.jobs.signal_earlier import EarlierSignal
+
+        top_share = config.tod.top_share
+        signals.append(EarlierSignal.open(sources.earlier, sources.model, config.predict, top_share, sources.device))
+    if "loss_head" in needs and sources.model is not None:
+        from lidal3d.jobs.signal_loss import LossSignal
+
+        signals.append(LossSignal.open(sources.model, config.units.kind, config.learning_loss, sources.device))
     return tuple(signals)

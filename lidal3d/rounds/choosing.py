@@ -31,6 +31,7 @@ from lidal3d.select.members import frame_tasks, pseudo_points, selection_points
 from lidal3d.select.pseudo import nothing
 from lidal3d.select.selection import Selection, UnitKey
 from lidal3d.strategies import UnitPool
+from lidal3d.strategies.learning_loss import in_experiment
 from lidal3d.strategies.strategy import Strategy
 from lidal3d.units import make_partition
 
@@ -81,7 +82,7 @@ def _write_queue(
     partition = make_partition(config.units)
     remove_abandoned(folder)
     predict = config.predict.model_copy(update={"seed": derived_seed("predict", link.seed, number)})
-    config = config.model_copy(update={"predict": predict})
+    config = in_experiment(config.model_copy(update={"predict": predict}))
     model = load_model(before, world.classes.classes)
     wanted = Wanted.by(strategy)
     sources = SignalSources(before, encoder_of(link), _earlier(link, number), link.device)

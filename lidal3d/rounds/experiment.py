@@ -74,6 +74,7 @@ def run_experiment(
     out = Path(out)
     for row in experiment.strategies:
         _refuse_stages(experiment, row)
+        _refuse_fresh(experiment, row)
     _claim(experiment, out)
     source = experiment.world.source
     for settings, folder in (
@@ -110,6 +111,16 @@ def _refuse_stages(experiment: ExperimentConfig, row: str) -> None:
     if kind != "single" and strategy.pseudo is None:
         raise UsageError(
             f"row '{row}': training '{kind}' is for pseudo-labels, '{strategy.name}' has none; drop it, or choose lidal"
+        )
+
+
+def _refuse_fresh(experiment: ExperimentConfig, row: str) -> None:
+    """TOD between models that were trained apart measures their seeds."""
+    strategy = strategy_named(experiment.strategy_of(row))
+    if "earlier" in strategy.needs and experiment.start == "fresh":
+        raise UsageError(
+            f"row '{row}': strategy '{strategy.name}' compares the models of two rounds, which with start: fresh differ by "
+            "their first weights most; set start: warm, or drop the row"
         )
 
 

@@ -19,7 +19,7 @@ from lidal3d.jobs.score_folder import GUESSES, finish
 from lidal3d.jobs.score_parts import all_parts
 from lidal3d.jobs.score_scene import Recipe
 from lidal3d.jobs.score_task import missing_tasks, run_task
-from lidal3d.jobs.signals import Signal
+from lidal3d.jobs.signals import Signal, facts_of
 from lidal3d.predictions.guesses import BestGuesses
 from lidal3d.predictions.live import LivePredictions
 from lidal3d.scene.scene import Frame, Scene
@@ -56,6 +56,7 @@ def score_pool(
     guesses = BestGuesses(folder / GUESSES, model.classes)
     live = LivePredictions.of(model, config.predict, device).reading(wanted.extras)
     metadata = {"classes": list(model.classes), "model": model.name, "units": config.units.model_dump()}
+    metadata |= facts_of(signals)
     recipe = Recipe(live, partition, config.interframe, wanted, guesses if wanted.guesses else None, metadata, signals)
     asked = {scene.id: [frame.index for frame in scene if _can_be_asked(frame)] for scene in scenes}
     parts = all_parts([scene for scene in scenes if asked[scene.id]], FRAMES_A_PART)

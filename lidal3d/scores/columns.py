@@ -20,6 +20,7 @@ from lidal3d.scores.margin import margin
 from lidal3d.scores.redal import redal_score
 from lidal3d.scores.segment_entropy import histogram_entropy
 from lidal3d.scores.surface_variation import surface_variation
+from lidal3d.scores.temporal_discrepancy import distance_to_uniform
 from lidal3d.scores.true_loss import true_loss
 from lidal3d.scores.vote_entropy import vote_entropy
 from lidal3d.scores.voxel_confusion import voxel_confusion
@@ -77,6 +78,7 @@ class _Sweep:
 _OF_POINTS: dict[str, Callable[[_Sweep], npt.NDArray[np.floating]]] = {
     "least_confidence": lambda sweep: least_confidence(sweep.probabilities),
     "margin": lambda sweep: margin(sweep.probabilities),
+    "distance_to_uniform": lambda sweep: distance_to_uniform(sweep.probabilities),
     "softmax_entropy": lambda sweep: entropy(sweep.probabilities),
     "consensus_entropy": lambda sweep: mc_dropout.consensus_entropy(sweep.votes),
     "expected_entropy": lambda sweep: mc_dropout.expected_entropy(sweep.votes),

@@ -24,6 +24,7 @@ from lidal3d.strategies.density import DENSITY
 from lidal3d.strategies.geal import FREESEL, GEAL, GEAL_V1
 from lidal3d.strategies.hpal import HPAL
 from lidal3d.strategies.kmeans import KMEANS
+from lidal3d.strategies.learning_loss import LEARNING_LOSS
 from lidal3d.strategies.lidal import LIDAL, LIDAL_DIVERGENCE, LIDAL_ENTROPY, LIDAL_HUMAN, LIDAL_REDUNDANT
 from lidal3d.strategies.pool import UnitPool
 from lidal3d.strategies.portfolio import LIDAL_VALIDATED, PORTFOLIO
@@ -42,6 +43,7 @@ from lidal3d.strategies.ranked import (
 )
 from lidal3d.strategies.redal import REDAL
 from lidal3d.strategies.strategy import Strategy
+from lidal3d.strategies.tod import TOD, TOD_FIRST
 from lidal3d.strategies.tracks import LIDAL_BY_TRACK, TRACK_DISAGREEMENT
 from lidal3d.strategies.usl import USL
 from lidal3d.strategies.vaal import VAAL, VAAL_ENCODER
@@ -84,6 +86,9 @@ _ALL = (
     LIDAL_ENTROPY,
     LIDAL_REDUNDANT,
     INTERFRAME_ENTROPY,
+    LEARNING_LOSS,
+    TOD,
+    TOD_FIRST,
     TRUE_LOSS,
     ENTROPY_CORESET,
     ENTROPY_CLASS_QUOTA,

@@ -36,7 +36,7 @@ HOW_TO_GET = {
     "embeddings": "give --encoder: one of `lidal3d pretrain`, or the weights of a ViT",
     "patterns": "give --encoder: one of `lidal3d pretrain`, or the weights of a ViT",
     "pretext": "give --encoder: one of `lidal3d pretrain --method masked`",
-    "earlier": "give --earlier-model: the model of the round before",
+    "earlier": "give --earlier-model: the model of the round before; in the first round take tod_first",
     "loss_head": "train the model with --set learning_loss.weight=1",
     "source": "say what is labelled (--earlier, --labelled), or give the scores of a labelled drive as --source",
 }

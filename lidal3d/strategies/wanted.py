@@ -12,7 +12,7 @@ from lidal3d.scores.columns import NAMES
 from lidal3d.strategies.strategy import OF_ENCODER, SIGNALS, Strategy
 
 EXTRAS = ("features", "members")  # what a model may say of a point beside its probabilities
-PRETEXT_COLUMN = "pretext_loss"
+PRETEXT_COLUMN, LOSS_COLUMN = "pretext_loss", "predicted_loss"
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Wanted:
 
 
 def _asks_model(strategy: Strategy) -> bool:
-    """Whether the model's probabilities are needed: not by who looks at an encoder alone."""
-    own = strategy.needs - set(OF_ENCODER)
-    return bool(own or strategy.pseudo or set(strategy.columns) - {PRETEXT_COLUMN})
+    """Whether the model's probabilities are needed: not by who looks at an encoder or at a loss head alone."""
+    own = strategy.needs - {*OF_ENCODER, "loss_head"}
+    return bool(own or strategy.pseudo or set(strategy.columns) - {PRETEXT_COLUMN, LOSS_COLUMN})
 
 
 def needing(strategies: Iterable[Strategy], what: str) -> list[str]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ from lidal3d.learn.loss_prediction.pooling import FrameUnits
 from lidal3d.learn.loss_prediction.taps import tappable
 from lidal3d.learn.loss_prediction.trained import WHOLE_FRAMES, TrainedHead
 from lidal3d.learn.options import Beside
+from lidal3d.learn.sampler import Portion
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.scene import Frame
 from lidal3d.units.base import Partition
@@ -98,6 +99,15 @@ class HeadTraining:
     def trained_on(self, frames: Sequence[Frame]) -> list[Frame]:
         """The frames that are not held out whole."""
         return [frame for frame in frames if _key(frame) not in self.held.frames]
+
+    def left_of(self, portions: Sequence[Portion], frames: Sequence[Frame]) -> list[Portion]:
+        """The portions of the frames that are not held out."""
+        first, left = 0, []
+        for portion in portions:
+            kept = self.trained_on(frames[first : first + portion.frames])
+            left.append(replace(portion, frames=len(kept)))
+            first += portion.frames
+        return left
 
     def cut(
         self, frame: Frame, points: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8]
