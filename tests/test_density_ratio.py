@@ -290,10 +290,18 @@ def test_a_log_is_held_out_where_logs_allow_it():
     labelled = ((log == 0) & (frame < 10)) | ((log == 1) & (frame < 30))
     aside = held_out(log, frame, labelled, 0.25)
     assert set(log[aside].tolist()) == {0}
-    # Of a single log without labels a run goes with a run of the labelled ones.
+    # The only log without labels can't be held out: the same run of all three is.
     aside = held_out(log, frame, log < 2, 0.25)
-    assert {np.unique(log[aside]).tolist()[-1], np.unique(log[~aside]).tolist()[-1]} == {2}
-    assert len(np.unique(frame[aside & (log == 2)])) == 13
+    assert np.bincount(log[aside]).tolist() == [13, 13, 13]
+    assert np.ptp(frame[aside]) == 12
+
+
+def test_two_drives_that_call_their_scenes_alike_are_held_out_in_part():
+    log, frame = np.repeat([0, 1, 2, 0], 40), np.tile(np.arange(40), 4)
+    labelled = np.arange(160) < 120
+    aside = held_out(log, frame, labelled, 0.25)
+    assert {bool(kind) for kind in labelled[aside]} == {bool(kind) for kind in labelled[~aside]} == {True, False}
+    assert np.ptp(frame[aside]) == 4
 
 
 def test_runs_of_frames_are_held_out_of_one_log():

@@ -282,7 +282,9 @@ def test_an_experiment_has_as_many_strata_as_rounds() -> None:
 def test_each_round_of_an_experiment_asks_in_its_stratum(tmp_path: Path) -> None:
     small = {"steps": 2, "width": 0.1, "voxel_m": 0.5}
     experiment = tiny(
-        strategies=["pt4al"], encoder={"method": "masked", "config": {"pretrain": small}}, full_supervision=False
+        strategies=["pt4al"],
+        encoders={"masked": {"method": "masked", "config": {"pretrain": small}}},
+        full_supervision=False,
     )
     run_experiment(experiment, tmp_path / "out")
     for number in (1, 2):
