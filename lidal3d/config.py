@@ -23,6 +23,7 @@ from lidal3d.settings.geal import GealConfig
 from lidal3d.settings.joint import JointConfig
 from lidal3d.settings.learning_loss import LearningLossConfig
 from lidal3d.settings.masked import MaskedConfig
+from lidal3d.settings.odct import OdctConfig
 from lidal3d.settings.pretrain import BarlowConfig, PretrainConfig, TwistConfig
 from lidal3d.settings.pt4al import Pt4alConfig
 from lidal3d.settings.tod import TodConfig
@@ -251,6 +252,7 @@ class Config(Settings):
     twist: TwistConfig = TwistConfig()
     barlow: BarlowConfig = BarlowConfig()
     masked: MaskedConfig = MaskedConfig()
+    odct: OdctConfig = OdctConfig()
     predict: PredictConfig = PredictConfig()
     report: ReportConfig = ReportConfig()
 

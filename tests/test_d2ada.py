@@ -18,6 +18,8 @@ from lidal3d.select.history import History
 from lidal3d.select.selection import Selection
 from lidal3d.strategies import STRATEGIES, UnitPool
 from lidal3d.strategies.d2ada import density_share
+from lidal3d.strategies.domains import domains, logs_of
+from lidal3d.strategies.strategy import Ask
 
 REGIONS = TENTH.updated({"select": {"budget": "40:regions"}})
 DRAWN = "commoner here"
@@ -28,6 +30,10 @@ def run(
 ) -> Selection:
     known = History(rounds=rounds, **history)
     return STRATEGIES[name].choose(pool, config, frame_facts, known, np.random.default_rng(0), source)[0]
+
+
+def ask_of(pool: UnitPool, source: UnitPool) -> Ask:
+    return Ask("d2ada", pool, REGIONS, frame_facts, History(), np.random.default_rng(0), source)
 
 
 def by_density(selection: Selection) -> int:
@@ -193,6 +199,37 @@ def test_poor_pools_still_give_an_answer(preset):
 def test_frames_are_pools_of_one_unit_a_frame_too():
     pool, source = pool_of(kind="frame"), pool_of(seed=9, kind="frame")
     assert len(run(pool, source).picks) == 40
+
+
+def test_the_background_of_boxes_has_its_name():
+    pool, source = pool_of(kind="box"), pool_of(seed=9, kind="box")
+    background = np.tile(np.float32([0.1, 0.1, 0.1, 0.7]), (240, 1))
+    metadata = {"classes": ["car", "person", "road"]}
+    pool, source = (
+        replace(p, table=replace(p.table, metadata=metadata), probabilities=background) for p in (pool, source)
+    )
+    selection = run(pool, source, name="d2ada_density")
+    assert all("'background' differs by" in pick.reason for pick in selection.picks)
+    assert not any("class 3" in pick.reason for pick in selection.picks)
+
+
+@pytest.mark.parametrize("kind", ["superpixels", "image"])
+def test_the_cameras_of_a_drive_are_one_log(kind):
+    pool = pool_of(kind=kind)
+    names = ("0.front", "0.left", "1.front")
+    table = replace(pool.table, scenes=names, metadata={"classes": ["car", "person", "road", "pole"]})
+    # Nobody knows how far away a third of them is.
+    table = table.with_scores(range_m=np.where(np.arange(240) % 3 == 0, np.nan, pool.table.score("range_m")))
+    pool = replace(pool, table=table)
+    assert logs_of(table).tolist() == ["0", "0", "1"]
+    _, target, rows = domains(ask_of(pool, pool_of(seed=9, kind=kind)))
+    fold = target.fold[np.argsort(rows)]
+    assert set(fold[table.scene[rows] < 2].tolist()) != set(fold[table.scene[rows] == 2].tolist())
+    assert len(set(fold[table.scene[rows] < 2].tolist())) == 1
+    for strata in (False, True):
+        config = REGIONS.updated({"d2ada": {"range_strata": strata}})
+        assert len(run(pool, pool_of(seed=9, kind=kind), config).picks) == 40
+    assert logs_of(pool_of().table).tolist() == ["a", "b", "c"]
 
 
 def test_range_strata_need_ranges():

@@ -17,7 +17,7 @@ from sklearn.mixture import GaussianMixture
 from lidal3d.config import D2adaConfig
 from lidal3d.scores.density_ratio import LEAST_OF_CLASS, Domain, class_weights, density_ratio
 from lidal3d.scores.density_ratio_released import FullMixture, released_ratio, released_weights
-from lidal3d.scores.folds import NO_FOLD, fold_numbers, one_a_place
+from lidal3d.scores.folds import NO_FOLD, fold_numbers, held_out, one_a_place
 from lidal3d.scores.mixture import FLOOR, fit_by_bic, fit_mixture, improve, single
 from lidal3d.scores.projection import Projection
 
@@ -280,3 +280,48 @@ def test_equal_rows_and_seeds_are_equal_bytes():
     answers = [density_ratio(source, target, 1, DEFAULT, np.random.default_rng(4)).log_ratio for _ in range(2)]
     assert answers[0].tobytes() == answers[1].tobytes()
     assert np.isfinite(single(source.features).log_density(source.features)).all()
+
+
+# --- held-out units ------------------------------------------------------------------------------------------------
+
+
+def test_a_log_is_held_out_where_logs_allow_it():
+    log, frame = np.repeat([0, 1, 2], 100), np.tile(np.arange(100), 3)
+    labelled = ((log == 0) & (frame < 10)) | ((log == 1) & (frame < 30))
+    aside = held_out(log, frame, labelled, 0.25)
+    assert set(log[aside].tolist()) == {0}
+    # The only log without labels can't be held out: the same run of all three is.
+    aside = held_out(log, frame, log < 2, 0.25)
+    assert np.bincount(log[aside]).tolist() == [13, 13, 13]
+    assert np.ptp(frame[aside]) == 12
+
+
+def test_two_drives_that_call_their_scenes_alike_are_held_out_in_part():
+    log, frame = np.repeat([0, 1, 2, 0], 40), np.tile(np.arange(40), 4)
+    labelled = np.arange(160) < 120
+    aside = held_out(log, frame, labelled, 0.25)
+    assert {bool(kind) for kind in labelled[aside]} == {bool(kind) for kind in labelled[~aside]} == {True, False}
+    assert np.ptp(frame[aside]) == 4
+
+
+def test_runs_of_frames_are_held_out_of_one_log():
+    log, frame = np.zeros(400, np.int64), np.repeat(np.arange(40), 10)
+    labelled = (np.arange(400) % 10 < 3) & (frame % 4 == 0)
+    aside = held_out(log, frame, labelled, 0.25)
+    frames = np.unique(frame[aside])
+    assert len(frames) == 5
+    assert frames.max() - frames.min() == 4
+    assert not np.isin(frame[~aside], frames).any()
+
+
+def test_source_and_target_are_both_held_out_in_part():
+    log, frame = np.repeat([0, 1, 2, 3], 50), np.tile(np.arange(50), 4)
+    labelled = log < 2
+    aside = held_out(log, frame, labelled, 0.25)
+    assert len(set(log[aside].tolist()) & {0, 1}) == len(set(log[aside].tolist()) & {2, 3}) == 1
+
+
+def test_one_labelled_frame_can_not_be_held_out():
+    frame = np.repeat(np.arange(8), 5)
+    assert held_out(np.zeros(40, np.int64), frame, frame == 3, 0.25) is None
+    assert held_out(np.zeros(40, np.int64), frame, np.arange(40) == 7, 0.25) is None

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from command_line import CommandLine
 from miniature import make_scenes, write_semantickitti
 from picture_drives import HEIGHT, WIDTH, Pictures
 from PIL import Image
@@ -182,3 +183,17 @@ def test_a_selection_of_other_pictures_is_refused(made, tmp_path):
     outside = replace(queue, asked=tuple(replace(unit, indices=unit.indices + 700) for unit in queue.asked))
     with pytest.raises(DataError, match=r"image_2/00000\d\.png: unit \d+ names pixel \d+, the picture has 800"):
         export_label_studio(outside, {made.scene.id: made.scene}, tmp_path / "out", ExportOptions())
+
+
+def test_the_commands_speak_of_pixels_and_lead_to_label_studio(made, tmp_path, capsys):
+    lidal3d = CommandLine(capsys)
+    queue, out = tmp_path / "queue", tmp_path / "to_label"
+    said = lidal3d.fine("select", made.folder / "scores", "--strategy", "entropy", "--out", queue)
+    assert re.search(r"to label +4 regions, [\d,]+ pixels in", said)
+    assert f"lidal3d export {queue} --format label_studio" in said
+    lidal3d.fine("export", queue, "--format", "label_studio", "--out", out)
+    assert (out / "tasks.json").exists()
+    assert "take label_studio" in lidal3d.fault("export", queue, "-f", "mmdet3d", "-o", tmp_path / "no", code=2)
+    lidal3d.fine("report", queue, "--out", tmp_path / "report.html")
+    wrong = lidal3d.fault("ingest", queue, out, "--ledger", tmp_path / "l.jsonl", "--out", tmp_path / "labels")
+    assert "give the folder that `lidal3d export` wrote for point_labeler" in wrong

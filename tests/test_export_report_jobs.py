@@ -16,6 +16,7 @@ from lidal3d.errors import DataError, UsageError
 from lidal3d.export.options import ExportOptions
 from lidal3d.interframe import point_scores
 from lidal3d.jobs.export import FORMATS, export_job
+from lidal3d.jobs.quality import queue_quality
 from lidal3d.jobs.report import StreamedDivergence, manifest_config, report_facts, report_job, settings_text
 from lidal3d.predictions.store import PredictionStore
 from lidal3d.scene.open import open_drive
@@ -183,3 +184,20 @@ def test_facts_tell_the_time_of_the_drive(made):
     assert facts["recorded"] == "0.8 s" or facts["recorded"].endswith("UTC")
     assert facts["extent"] == "2 scenes, 10 frames, 250 scored points"
     assert "model" not in facts
+
+
+def test_the_classes_that_a_queue_asks_about_are_counted(made):
+    found = queue_quality(made.selection, made.scenes, made.folder / "predictions", {("00", "000001")})
+    truth = {(s.id, f.index): f.labels() for s in made.scenes.values() for f in s if (s.id, f.name) != ("00", "000001")}
+    asked = np.concatenate(
+        [truth["01", 3][members(3, 1)], truth["00", 0][members(0, 2)], truth["01", 3][members(3, 4)]]
+    )
+    everything = np.concatenate(list(truth.values()))
+    classes = made.scenes["00"].label_map.classes
+    for name, shares in found.shares.items():
+        of_asked, of_all = ((labels == classes.index(name))[labels != 255].mean() for labels in (asked, everything))
+        assert shares == pytest.approx((of_asked, of_all))
+    assert found.points == len(everything)
+    rows = {k: made.store.probabilities(k[0], f"{k[1]:06d}", len(v)).argmax(axis=1) for k, v in truth.items()}
+    seen = np.concatenate([rows["01", 3][members(3, 1)], rows["00", 0][members(0, 2)], rows["01", 3][members(3, 4)]])
+    assert found.picked_error == pytest.approx((seen != asked)[asked != 255].mean())

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +27,8 @@ from lidal3d.scene.open import open_drive  # noqa: E402
 from lidal3d.scene.pixels import WIDTH, picture_of, read_reduced, reduced_size  # noqa: E402
 from lidal3d.scene.projection import visible_pixels  # noqa: E402
 from lidal3d.sim import SimConfig, write_drive  # noqa: E402
+
+REAL = Path(os.environ.get("LIDAL3D_REAL_DATA", "/nonexistent"))
 
 
 def reference(state: dict[str, Tensor], picture: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -281,3 +285,13 @@ def test_a_sweep_without_pictures_is_refused(weights, drive):
     frame = replace(scene, source=Blind())[0]
     with pytest.raises(DataError, match=r"has no pictures and .* is a ViT; give an encoder of `lidal3d pretrain`"):
         open_encoder(weights).tokens(frame, scene[0].points())
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="LIDAL3D_REAL_DATA names no folder with the real samples")
+@pytest.mark.parametrize(("sample", "least", "most"), [("semantickitti", 0.1, 0.25), ("pandaset", 0.05, 0.25)])
+def test_points_of_real_sweeps_have_patches_where_cameras_look(weights, sample, least, most):
+    frame = open_drive(REAL / sample)[0][0]
+    points = frame.points()
+    tokens = open_encoder(weights).tokens(frame, points)
+    assert least < (tokens.of >= 0).mean() < most
+    assert np.bincount(tokens.group, tokens.saliency) == pytest.approx(1, abs=1e-4)

@@ -154,15 +154,21 @@ def test_tokens_of_pictures_are_cells_whatever_lies_beside_them() -> None:
     assert np.array_equal(of[len(large) :], 8 * 12 + small[:, 1] // 8 * 12 + small[:, 0] // 8)
 
 
+def skip_what_it_cannot(method, scene) -> None:
+    if ("sparse" if scene is SPARSE else "image") not in method.kinds:
+        pytest.skip(f"{method.name} is for {method.kinds}")
+    if method.name == "odct" and scene is IMAGE:
+        pytest.skip("odct tracks the sweeps behind pictures, and these have none: see test_odct")
+
+
 # --- training --------------------------------------------------------------------------------------------------------
 
 
 @EVERY
 @pytest.mark.parametrize("scene", [SPARSE, IMAGE], ids=["sparse", "image"])
 def test_the_same_frames_and_settings_give_the_same_weights(method, scene, tmp_path: Path) -> None:
+    skip_what_it_cannot(method, scene)
     kind = "sparse" if scene is SPARSE else "image"
-    if kind not in method.kinds:
-        pytest.skip(f"{method.name} is for {method.kinds}")
     losses: list[float] = []
     first = pretrain(list(scene), method, TINY, lambda step, loss: losses.append(loss))
     again = pretrain(list(scene), method, TINY)
@@ -209,8 +215,7 @@ class Flat(torch.nn.Module):
 @EVERY
 @pytest.mark.parametrize("scene", [SPARSE, IMAGE], ids=["sparse", "image"])
 def test_an_encoder_comes_back_from_its_file(method, scene, tmp_path: Path) -> None:
-    if ("sparse" if scene is SPARSE else "image") not in method.kinds:
-        pytest.skip(f"{method.name} is for {method.kinds}")
+    skip_what_it_cannot(method, scene)
     trained = pretrain(list(scene), method, TINY)
     path = trained.save(tmp_path)
     before = path.read_bytes()

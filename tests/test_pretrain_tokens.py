@@ -82,3 +82,37 @@ def test_what_it_cannot_read_is_refused(folder: Path, tmp_path: Path) -> None:
     broken[0, 0] = np.inf
     with pytest.raises(DataError, match=r"000000.bin: points that are not finite"):
         open_encoder(folder / "sparse").tokens(SPARSE[0], broken)
+
+
+def test_twists_readouts_are_the_losss_own_terms() -> None:
+    from lidal3d.learn.pretrain.losses import twist_terms
+    from lidal3d.learn.pretrain.readouts import twist_readouts
+    from lidal3d.learn.pretrain.views import View, random_view
+
+    trained = pretrain(list(SPARSE), method_named("twist"), TINY)
+    points = SPARSE[0].points()
+    unit = np.where(points[:, 0] > 0, 0, 1).astype(np.int32)
+    unit[:50] = -1
+    said = twist_readouts(trained, points, unit, 3, np.random.default_rng(5))
+    assert said.cluster[2] == -1
+    assert np.isnan([said.instability[2], said.ambiguity[2]]).all()
+    # By hand: means over the points of a unit, the head, and two views drawn alike.
+    rng = np.random.default_rng(5)
+    views = [View(points, unit), *(random_view(View(points, unit), TINY.pretrain, rng) for _ in range(2))]
+    logits = []
+    with torch.inference_mode():
+        for view in views:
+            tokenised = trained.encoder.tokenised([view.elements])
+            features = trained.encoder(tokenised)[tokenised.of].numpy()
+            means = np.stack([features[view.region == r].mean(axis=0) for r in range(2)])
+            logits.append(trained.head(torch.from_numpy(means)))
+    for r in range(2):
+        p = torch.softmax(logits[0][r], dim=0)
+        assert said.cluster[r] == int(p.argmax())
+        assert said.ambiguity[r] == pytest.approx(-float((p * torch.log(p + 1e-5)).sum()), abs=1e-5)
+        terms = twist_terms(logits[1][r : r + 1], logits[2][r : r + 1])
+        assert said.instability[r] == pytest.approx(float(terms.consistency), abs=1e-5)
+    assert twist_readouts(trained, points[:0], unit[:0], 2, rng).cluster.tolist() == [-1, -1]
+    other = pretrain(list(SPARSE), method_named("barlow"), TINY)
+    with pytest.raises(UsageError, match=r"latent classes are TWIST's, this encoder is barlow's"):
+        twist_readouts(other, points, unit, 3, rng)

@@ -5,16 +5,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from experiments import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategy_pools import TENTH, frame_facts, pool_of, with_budget, with_columns, without
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
+from lidal3d.rounds.experiment import run_experiment
 from lidal3d.select.history import History
+from lidal3d.select.manifest import read_manifest
 from lidal3d.select.selection import Selection
 from lidal3d.select.strata import apart_in_time, by_difficulty, cut, evenly, normalised_confidence, pseudo_logits
 from lidal3d.strategies import STRATEGIES, UnitPool
@@ -264,6 +268,32 @@ def test_frames_near_in_time_come_last() -> None:
     assert labelled.picks[0].key.frame == 3
     whole = run(pool, config.updated({"select": {"budget": "20:frames"}}), rounds=1, facts=facts)
     assert len(whole.picks) == 20  # the gap doesn't cost the budget
+
+
+# --- in an experiment ----------------------------------------------------------------------------------------------
+
+
+def test_an_experiment_has_as_many_strata_as_rounds() -> None:
+    rows = {"pt4al": None, "ten": {"strategy": "pt4al", "config": {"pt4al": {"strata": 10}}}}
+    experiment = tiny(strategies=rows, rounds=3)
+    assert [experiment.settings_of(row).pt4al.strata for row in rows] == [3, 10]
+
+
+def test_each_round_of_an_experiment_asks_in_its_stratum(tmp_path: Path) -> None:
+    small = {"steps": 2, "width": 0.1, "voxel_m": 0.5}
+    experiment = tiny(
+        strategies=["pt4al"],
+        encoders={"masked": {"method": "masked", "config": {"pretrain": small}}},
+        full_supervision=False,
+    )
+    run_experiment(experiment, tmp_path / "out")
+    for number in (1, 2):
+        picks = read_manifest(tmp_path / f"out/seed-3/pt4al/round-{number}/queue").selection.picks
+        assert picks
+        assert all(f"in stratum {number} of 2 by pretext loss" in pick.reason for pick in picks)
+        assert ("evenly spaced" in picks[0].reason) == (number == 1)
+    with pytest.raises(UsageError, match="row 'pt4al': strategy 'pt4al' needs pretext; "):
+        run_experiment(tiny(strategies=["pt4al"], full_supervision=False), tmp_path / "none")
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------

@@ -210,3 +210,23 @@ def test_carried_labels_are_counted_as_labels_that_nobody_gave(tmp_path: Path) -
     assert counts["points"] * 0.9 < counts["right"] <= counts["points"]
     assert carried.pseudo_fraction == pytest.approx(counts["points"] / carried.pool_points)
     assert not list((tmp_path / "out").rglob("carried/round-1/carried/"))
+
+
+def test_answers_are_carried_along_tracks(tmp_path: Path) -> None:
+    """What a labelled sweep shows of a track is known of it in the other sweeps; they are trained on with it."""
+    carry = {"carry": {"by": "track", "weight": 0.5}}
+    rows = {"own": {"strategy": "random"}, "carried": {"strategy": "random", "config": carry}}
+    out = tmp_path / "out"
+    result = run_experiment(tiny(strategies=rows, rounds=1, full_supervision=False), out)
+    found = {(row.strategy, row.round): row for row in result.rows}
+    own, carried = found["own", 1], found["carried", 1]
+    counts = json.loads((out / "seed-3/carried/round-1/carried.json").read_text())
+    assert own.labelled_points == carried.labelled_points
+    assert (own.carried_points, carried.carried_points) == (0, counts["points"])
+    assert counts["points"] > 100
+    assert 0.8 * counts["points"] < counts["right"] <= counts["points"]
+    model = "round-1/model.safetensors"
+    assert (out / "seed-3/own" / model).read_bytes() != (out / "seed-3/carried" / model).read_bytes()
+    assert [path.name for path in out.rglob("tracks.yaml")] == ["tracks.yaml"]  # tracked once, of training scenes
+    assert not (out / "tracks/01.parquet").exists()
+    assert not list(out.rglob("carried/round-1/carried/"))

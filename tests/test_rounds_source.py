@@ -12,7 +12,7 @@ from experiments import tiny
 
 from lidal3d.config import configs_folder
 from lidal3d.errors import UsageError
-from lidal3d.learn.sampler import Part
+from lidal3d.learn.sampler import Portion
 from lidal3d.rounds import choosing
 from lidal3d.rounds.config import load_experiment
 from lidal3d.rounds.experiment import run_experiment
@@ -86,9 +86,9 @@ def test_steps_are_shared_as_asked(whole):
     source, frames = world.source_frames(), world.labelled_train_frames()
     assert len(source) == 12
     settings = adapting(world={**WORLD, "source": {**WORLD["source"], "share": 0.25}}).world
-    assert mixed(frames, world, settings) == ([*frames, *source], [Part(6, 0.75), Part(12, 0.25)])
-    assert mixed([], world, settings) == (source, [Part(0, 0.75), Part(12, 0.25)])
-    assert mixed(frames, replace(world, source=()), tiny().world) == (frames, [Part(6, 1.0), Part(0, 0.0)])
+    assert mixed(frames, world, settings) == ([*frames, *source], [Portion(6, 0.75), Portion(12, 0.25)])
+    assert mixed([], world, settings) == (source, [Portion(0, 0.75), Portion(12, 0.25)])
+    assert mixed(frames, replace(world, source=()), tiny().world) == (frames, [Portion(6, 1.0), Portion(0, 0.0)])
 
 
 def test_labels_come_from_where_the_frame_is_from(whole):

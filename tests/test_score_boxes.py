@@ -327,6 +327,7 @@ def test_from_boxes_to_a_queue_a_report_and_exports(given, lidal3d):
         "-o", queue,
     )  # fmt: skip
     assert "5 boxes, " in said
+    assert "pseudo-labelled   nothing" in said
     manifest = read_manifest(queue)
     assert (manifest.selection.currency, manifest.selection.used) == ("boxes", 5)
     assert manifest.pseudo.picks == ()

@@ -44,7 +44,7 @@ def naive_distances(patterns: np.ndarray, chosen: list[int]) -> np.ndarray:
 
 def drawn(patterns: np.ndarray, limit: int, seed: int = 0, block: int = 1 << 21) -> list[int]:
     cover = PatternCover([pattern_set(patterns)], block)
-    return drawn_units(cover, of_units(len(patterns), limit), np.random.default_rng(seed))[0].tolist()
+    return drawn_units(cover, of_units(len(patterns), limit), np.random.default_rng(seed)).tolist()
 
 
 def farthest(patterns: np.ndarray, limit: int, first: int = 0, block: int = 1 << 21) -> list[int]:
@@ -118,6 +118,17 @@ def test_any_size_of_vectors_can_be_compared(size, stray):
     nearest.tell(nearest.vectors[::9])
     expected = ((x[:, None].astype(np.float64) - x[None, ::9]) ** 2).sum(axis=2).min(axis=1)
     assert nearest.squared / size**2 == pytest.approx(expected, rel=1e-9)
+
+
+def test_no_number_of_threads_changes_a_bit(monkeypatch):
+    x = unit_vectors(np.random.default_rng(0).normal(size=(500, 20)))
+    one, three = Nearest(x), Nearest(x)
+    one.tell(x[::7])
+    monkeypatch.setattr(nearest_module, "FEW", 1)
+    monkeypatch.setattr(nearest_module, "get_num_threads", lambda: 3)
+    three.tell(x[::7])
+    assert np.isfinite(one.squared).all()
+    assert one.squared.tobytes() == three.squared.tobytes()
 
 
 def test_equal_vectors_have_no_distance_whatever_their_length():
@@ -279,7 +290,7 @@ def test_several_sets_are_added_up():
         naive.append(int(worth.argmax()))
     assert order.tolist() == naive
     both = [PatternCover([pattern_set(camera), pattern_set(lidar)], block) for block in (1 << 21, 50)]
-    first, second = (drawn_units(one, of_units(40, 25), np.random.default_rng(4))[0] for one in both)
+    first, second = (drawn_units(one, of_units(40, 25), np.random.default_rng(4)) for one in both)
     assert first.tolist() == second.tolist()
     assert len(set(first.tolist())) == 25
 
@@ -293,7 +304,7 @@ def test_no_frame_gives_more_than_its_part():
             PatternCover([pattern_set(patterns)]),
         )
         order = (
-            drawn_units(cover, account, np.random.default_rng(0))[0]
+            drawn_units(cover, account, np.random.default_rng(0))
             if rule == "prob"
             else farthest_units(cover, account, 0)[0]
         )

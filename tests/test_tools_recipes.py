@@ -374,5 +374,7 @@ def test_average_precision_by_hand(tool: Any, tmp_path: Path) -> None:
     found.write("00", "0", place[[0, 0, 1]] + [[0.3], [0.2], [0.4]], np.array([[0, 0, 0.5], [0, 0, 0.9], [0, 0, 0.3]]))
     # Best first: right, wrong (that car is found already), right: precision 1, 1/2, 2/3 at recalls ½, ½, 1.
     table = train.compare(tmp_path / "found", tmp_path / "truth", 1.0)
-    assert re.search(r"Car +3 +2 +0\.833", table)
-    assert re.search(r"Cyclist +0 +0 +nan", table)
+    assert re.search(r"Car +3 +2 +1\.000 +0\.833", table)
+    assert re.search(r"Cyclist +0 +0 +nan +nan", table)
+    sure = train.compare(tmp_path / "found", tmp_path / "truth", 1.0, 0.5)  # the third one goes
+    assert re.search(r"Car +2 +2 +0\.500 +0\.500", sure)

@@ -22,28 +22,33 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from lidal3d.config import TrainConfig
 from lidal3d.files import write_json
-from lidal3d.learn.architecture import Architecture, Network
+from lidal3d.learn.architecture import Architecture
 from lidal3d.learn.backends import using_backend
-from lidal3d.learn.batch import VOXEL_FEATURES, Sweep, network_input
+from lidal3d.learn.batch import VOXEL_FEATURES, network_input
 from lidal3d.learn.engine import engine
+from lidal3d.learn.feeds import asking_feed, training_feed
+from lidal3d.learn.images.pictures import PICTURE_FEATURES
 from lidal3d.learn.networks import build
 from lidal3d.learn.processes import ALONE
 from lidal3d.learn.sampler import Batch, Sampler, ahead
 from lidal3d.learn.sparse import Level
-from lidal3d.learn.sweeps import Sweeps
 from lidal3d.learn.threads import own_threads
 from lidal3d.learn.train import Trainer
 from lidal3d.sim import SimConfig, simulate
 
 CLASSES = 19
 VOXEL_M = 0.18
+PICTURES = ((310, 94), (480, 145))
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
 
 
-def a_sweep(voxels: int, voxel_m: float) -> Sweep:
+def a_sweep(voxels: int, voxel_m: float) -> tuple[Floats, Bytes]:
     """The points of a simulated sweep that are near enough to fill so many voxels (or all), and their labels."""
     simulated = simulate(SimConfig(frames=2, camera=False, seed=7)).frame(1)
     points = np.ascontiguousarray(simulated.points[:, :4], dtype=np.float32)
@@ -56,7 +61,7 @@ def a_sweep(voxels: int, voxel_m: float) -> Sweep:
         else:
             high = middle
     labels = (np.floor(points[:low, 2] * 4).astype(int) % CLASSES).astype(np.uint8)
-    return Sweep(points[:low], labels)
+    return points[:low], labels
 
 
 def timed(function: Callable[[], object], repeats: int, wait: Callable[[], object] = lambda: None) -> dict[str, float]:
@@ -74,26 +79,32 @@ def timed(function: Callable[[], object], repeats: int, wait: Callable[[], objec
     return {name: round(value, 1) for name, value in found.items()}
 
 
-def sampler_of(sweep: Sweep, config: TrainConfig, device: str) -> Sampler:
-    """Endless batches of the one sweep."""
-    feed, rng = Sweeps(config.voxel_m, config.augmentation), np.random.default_rng(0)
-    return Sampler(1, lambda _: sweep, feed, config.batch, CLASSES, rng, torch.device(device))
+def a_picture(width: int, height: int) -> tuple[Floats, Bytes]:
+    """Pixels (N, 5) of noise, and labels (N,)."""
+    row, column = np.mgrid[:height, :width]
+    colors = np.random.default_rng(0).random((height, width, 3))
+    points = np.column_stack([column.ravel(), row.ravel(), colors.reshape(-1, 3)]).astype(np.float32)
+    return points, (row.ravel() * CLASSES // height).astype(np.uint8)
 
 
-def network_of(config: TrainConfig) -> Network:
-    """Of the settings' size, with random weights."""
-    return build(Architecture(CLASSES, VOXEL_FEATURES, config.width, config.blocks, config.architecture))
-
-
-def measure(sweep: Sweep, config: TrainConfig, device: str, repeats: int) -> dict[str, Any]:
-    """Training and inference of one network on one sweep, whole and by section."""
+def measure(
+    points: Floats, labels: Bytes, config: TrainConfig, device: str, repeats: int, name: str | None = None
+) -> dict[str, Any]:
+    """Training and inference of one network on one sweep or picture, whole and by section."""
     wait: Callable[[], object] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    network = network_of(config)
-    sampler = sampler_of(sweep, config, device)
-    coming = ahead(sampler, repeats + 3)
-    one = sampler_of(sweep, config, device).next()
-    keys = one.inputs[1].keys
-    view = torch.from_numpy(sweep.points).to(device)
+    name = name or config.architecture
+    features = PICTURE_FEATURES if name == "unet2d" else VOXEL_FEATURES
+    architecture = Architecture(CLASSES, features, config.width, config.blocks, name)
+    network = build(architecture)
+    feed, asked = training_feed(architecture, config), asking_feed(architecture, config.voxel_m)
+    item = feed.item(points, labels, None)
+
+    def sampler() -> Sampler:
+        rng = np.random.default_rng(0)
+        return Sampler(1, lambda _: item, feed, config.batch, CLASSES, rng, torch.device(device))
+
+    coming, one = ahead(sampler(), repeats + 3), sampler().next()
+    view = torch.from_numpy(points).to(device)
     with engine(device, config.precision, ALONE) as run, using_backend(config.backend), own_threads():
         trainer = Trainer(run, network, torch.ones(CLASSES), config)
 
@@ -102,18 +113,20 @@ def measure(sweep: Sweep, config: TrainConfig, device: str, repeats: int) -> dic
 
         found: dict[str, Any] = {
             "parameters": sum(p.numel() for p in network.parameters()),
-            "voxels": len(keys),
+            "voxels or pixels a step": len(one.targets),
             "training_step": timed(lambda: learn(next(coming)), repeats, wait),
-            "batch_alone": timed(sampler_of(sweep, config, device).next, repeats, wait),
-            "kernel_maps_alone": timed(lambda: Level(keys).prepare(), repeats, wait),
+            "batch_alone": timed(sampler().next, repeats, wait),
             "network_alone": timed(lambda: learn(one), repeats, wait),
         }
+        if not architecture.of_pictures:
+            keys = one.inputs[1].keys
+            found["kernel_maps_alone"] = timed(lambda: Level(keys).prepare(), repeats, wait)
         network.eval()
 
         def infer() -> None:
-            data = network_input([view], config.voxel_m)
+            inputs, _ = asked.view(view, asked.draw(np.random.default_rng(0)))
             with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                network(data.features, data.voxels.keys)
+                network(*inputs)
 
         with torch.inference_mode():
             found["inference"] = timed(infer, repeats, wait)
@@ -121,14 +134,21 @@ def measure(sweep: Sweep, config: TrainConfig, device: str, repeats: int) -> dic
 
 
 def on_cpu(repeats: int, threads: tuple[int, ...]) -> dict[str, Any]:
-    """The default network and SPVCNN of the same width on 30,000 voxels."""
+    """The default network and SPVCNN of the same width on 30,000 voxels, and that of pictures, 4 a step."""
     sweep = a_sweep(30_000, VOXEL_M)
     found: dict[str, Any] = {}
     for number in threads:
         torch.set_num_threads(number)
         for name in ("minkunet", "spvcnn"):
             config = TrainConfig(architecture=name, voxel_m=VOXEL_M)
-            found[f"{name}, {number} thread{'s' * (number > 1)}"] = measure(sweep, config, "cpu", repeats)
+            found[f"{name}, {number} thread{'s' * (number > 1)}"] = measure(*sweep, config, "cpu", repeats)
+    for width, height in PICTURES:
+        for window_px in (0, 128):
+            config = TrainConfig(batch=4, window_px=window_px)
+            cut = f"windows of {window_px}" if window_px else "whole"
+            found[f"unet2d, {width}x{height}, {cut}"] = measure(
+                *a_picture(width, height), config, "cpu", repeats, "unet2d"
+            )
     return found
 
 
@@ -142,7 +162,7 @@ def on_gpu(repeats: int) -> dict[str, Any]:
             config = TrainConfig(width=1.0, blocks=2, voxel_m=0.05, backend=backend, precision=precision)
             key = f"{backend}, {precision}"
             try:
-                found[key] = measured = measure(sweep, config, "cuda", repeats)
+                found[key] = measured = measure(*sweep, config, "cuda", repeats)
             except Exception as error:  # one backend that fails must not cost the others' figures
                 found[key] = {"error": str(error).splitlines()[0]}
                 continue

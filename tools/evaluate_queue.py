@@ -23,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("selection", type=Path, help="a folder of `lidal3d select`")
     parser.add_argument("--exclude", nargs="*", default=[], help="SCENE/FRAME that the model learnt from")
+    parser.add_argument("--classes", action="store_true", help="also which classes it asks about")
     arguments = parser.parse_args()
     source = yaml.safe_load((arguments.selection / "source.yaml").read_text())
     scenes = {scene.id: scene for scene in open_drive(Path(source["drive"]))}
@@ -40,6 +41,11 @@ def main() -> None:
             ]
         )
     )
+    if arguments.classes:
+        print("\nclass, share of the points to label, of all")
+        for name, (asked, share) in sorted(quality.shares.items(), key=lambda one: (-one[1][0], one[0])):
+            if asked or share:
+                print(f"{name:<18}{100 * asked:6.1f} %{100 * share:6.1f} %")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 """How good are the tracks of a drive? `lidal3d track DRIVE --out tracks; python tools/evaluate_tracks.py DRIVE tracks`
 
 Compares tracks with the instances of a drive, where its labels have any (SemanticKITTI, simulated drives) or people drew
-cuboids (PandaSet), and says how long a sweep takes to track, in processor time.
+cuboids (PandaSet), and says how long a sweep takes to track, in processor time. Where pictures have classes (simulated
+drives), it also says how pure the tracks' pixels and crops are.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from pathlib import Path
 import numpy as np
 
 from lidal3d.cli.progress import facts
+from lidal3d.errors import UsageError
 from lidal3d.rounds.carry_tracks import SAME, answers_of_tracks
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.open import open_drive
+from lidal3d.scene.pixels import picture_shape
 from lidal3d.scene.readers.pandaset import PandaSetSource
 from lidal3d.scene.readers.pandaset_cuboids import read_cuboids
 from lidal3d.scene.scene import Frame, Scene
+from lidal3d.tracks.cameras import patches_in, pixel_tracks
 from lidal3d.tracks.quality import Overlaps, TrackQuality, class_purity, track_quality
 from lidal3d.tracks.store import TrackStore
 from lidal3d.tracks.table import tracks_of
@@ -53,6 +57,7 @@ def main() -> None:
     rows = [(f"{name} ({one.id})", value) for one in scenes for name, value in extent(one, store)]
     rows.append(("class purity of all tracks", f"{class_purity(classes.table()):.3f}"))
     rows += one_query_each(scenes, store)
+    rows += in_pictures(arguments.drive, store)
     if arguments.speed:
         rows.append(("processor time a sweep", f"{1e3 * seconds_a_sweep(scenes[0], store, arguments.speed):.1f} ms"))
     print("\n" + facts(rows))
@@ -121,6 +126,38 @@ def _known(frame: Frame, store: TrackStore) -> tuple[np.ndarray, np.ndarray]:
     labels = frame.labels()
     assert labels is not None
     return store.ids(frame.scene.id, frame.name, len(labels)), labels
+
+
+def in_pictures(drive: Path, store: TrackStore) -> list[tuple[str, str]]:
+    """How pure tracks are in pictures whose pixels have classes, which neither tracks nor projection have seen."""
+    try:
+        cameras = open_drive(f"{drive}@*")
+    except UsageError:
+        return []
+    pixels, tracked, total, crops = Overlaps(), 0, 0, []
+    scene_numbers = {scene.id: number for number, scene in enumerate(open_drive(drive))}
+    for frame in (frame for camera in cameras for frame in camera if frame.has_labels):
+        sweep, (image,), labels = frame.sweep(), frame.images(), frame.labels()
+        assert labels is not None
+        height, width = picture_shape(frame.points())
+        xyz = sweep.points()[:, :3]
+        ids = store.ids(sweep.scene.id, sweep.name, len(xyz))
+        shown = pixel_tracks(image, xyz, ids, (width, height)).ravel().astype(np.int64)
+        here = scene_numbers[sweep.scene.id] << SCENE_BITS
+        pixels.add(np.where(shown >= 0, shown + here, -1), np.where(labels == IGNORE, 0, labels.astype(np.int64) + 1))
+        tracked, total = tracked + int((shown >= 0).sum()), total + len(shown)
+        picture = labels.reshape(height, width)
+        patches = patches_in(image, xyz, ids, min_points=20)
+        for left, top, right, bottom in (patches.box * width // image.width).tolist():
+            inside = picture[top : bottom + 1, left : right + 1]
+            crops.append(np.bincount(inside[inside != IGNORE], minlength=1).max() / max(inside.size, 1))
+    if not total:
+        return []
+    return [
+        ("pixels that show a track", f"{100 * tracked / total:.1f} %"),
+        ("class purity of tracks in pictures", f"{class_purity(pixels.table()):.3f}"),
+        ("commonest class of a crop", f"{np.mean(crops):.3f} of its pixels, mean of {len(crops)} crops"),
+    ]
 
 
 def extent(scene: Scene, store: TrackStore) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from lidal3d.cli import drive, model, pretrain, queue, rounds, settings, tracks
+from lidal3d.cli import drive, features, model, pretrain, queue, rounds, settings, tracks
 from lidal3d.errors import LidalError, UsageError
 from lidal3d.learn.processes import started_processes
 
@@ -69,7 +69,7 @@ def lidal3d(
 for command in (
     drive.demo, drive.simulate, drive.check, tracks.track,
     model.train, model.predict, pretrain.pretrain,
-    queue.score, queue.merge, queue.select, queue.export, queue.report,
+    queue.score, queue.merge, queue.select, features.select_features, queue.export, queue.report,
     rounds.experiment, rounds.ingest, rounds.strategies,
     settings.config,
 ):  # fmt: skip

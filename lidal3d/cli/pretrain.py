@@ -27,7 +27,7 @@ def pretrain(
     drive: Drive,
     out: Out,
     method: Annotated[
-        str, typer.Option("--method", "-m", metavar="NAME", help="What it is asked: twist, barlow or masked.")
+        str, typer.Option("--method", "-m", metavar="NAME", help="What it is asked: twist, barlow, odct or masked.")
     ],
     views: Annotated[
         str | None, typer.Option(metavar="NAME", help="augment, neighbour or camera (pretrain.views).")

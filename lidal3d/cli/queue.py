@@ -186,7 +186,7 @@ def select(
     ] = None,
     source: Annotated[
         Path | None,
-        typer.Option(help="Scores of a labelled drive by the same model, to compare with (d2ada)."),
+        typer.Option(help="Scores of a labelled drive by the same model, to compare with (d2ada, vaal)."),
     ] = None,
     workers: Workers = 1,
     keep_going: KeepGoing = False,
@@ -309,6 +309,8 @@ def _shard(text: str) -> tuple[int, int]:
 def _extent(selection: Selection) -> str:
     from lidal3d.cli.progress import count
 
+    if not selection.picks:
+        return "nothing"
     points = sum(pick.points for pick in selection.picks)
     units = ("box", "boxes") if any(pick.box is not None for pick in selection.picks) else ("region",)
     return f"{count(len(selection.picks), *units)}, {count(points, 'pixel' if _of_pictures(selection) else 'point')}"

@@ -29,6 +29,7 @@ class Quality:
         picked_error: the same among the points of the regions to label.
         pseudo_points: pseudo-labelled points that have a true label.
         pseudo_precision: share of them that are right.
+        shares: class -> its true share of the points of the regions to label, and of all.
     """
 
     points: int
@@ -37,6 +38,7 @@ class Quality:
     picked_error: float
     pseudo_points: int
     pseudo_precision: float
+    shares: Mapping[str, tuple[float, float]]
 
 
 def queue_quality(
@@ -56,8 +58,8 @@ def queue_quality(
     queue = read_queue(selection_folder)
     store = PredictionStore.open(predictions)
     picked, pseudo = by_frame(queue.asked), by_frame(queue.assumed)
-    confusion = np.zeros((len(store.classes), len(store.classes)), np.int64)
-    points, picked_counts, pseudo_counts = 0, np.zeros(2, np.int64), np.zeros(2, np.int64)
+    confusion, picked_confusion = np.zeros((2, len(store.classes), len(store.classes)), np.int64)
+    points, pseudo_counts = 0, np.zeros(2, np.int64)
     for scene in scenes.values():
         for frame in scene:
             if not frame.has_labels or (scene.id, frame.name) in exclude:
@@ -69,19 +71,31 @@ def queue_quality(
             confusion += confusion_matrix(labels, predicted, len(store.classes))
             points += len(labels)
             for unit in picked.get((scene.id, frame.index), ()):
-                picked_counts += _wrong(labels[unit.indices], predicted[unit.indices])
+                some = unit.indices
+                picked_confusion += confusion_matrix(labels[some], predicted[some], len(store.classes))
             for unit in pseudo.get((scene.id, frame.index), ()):
                 if unit.labels is not None:
                     pseudo_counts += _wrong(labels[unit.indices], unit.labels)
-    total = confusion.sum()
     return Quality(
         points=points,
-        miou=mean_iou(confusion) if total else float("nan"),
-        error=_share(total - np.trace(confusion), total),
-        picked_error=_share(*picked_counts),
+        miou=mean_iou(confusion) if confusion.any() else float("nan"),
+        error=_error(confusion),
+        picked_error=_error(picked_confusion),
         pseudo_points=int(pseudo_counts[1]),
         pseudo_precision=1 - _share(*pseudo_counts),
+        shares={
+            name: (
+                _share(picked_confusion[row].sum(), picked_confusion.sum()),
+                _share(confusion[row].sum(), confusion.sum()),
+            )
+            for row, name in enumerate(store.classes)
+        },
     )
+
+
+def _error(confusion: np.ndarray) -> float:
+    """The share of points off the diagonal."""
+    return _share(confusion.sum() - np.trace(confusion), confusion.sum())
 
 
 def _wrong(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lidal3d.config import TracksConfig
+from lidal3d.errors import UsageError
 from lidal3d.files import remove_abandoned
 from lidal3d.parallel.pool import run_tasks
+from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Scene
 from lidal3d.tracks.scene import track_scene
 from lidal3d.tracks.store import TrackStore
@@ -39,8 +41,14 @@ def track_drive(
         tick: called for each sweep done.
 
     Raises:
+        UsageError: a scene of pictures.
         DataError: a sweep is missing or damaged, or `out` holds tracks of other settings.
     """
+    for scene in scenes:
+        if scene.sensor == CAMERA:
+            raise UsageError(
+                f"scene {scene.id} is of pictures; tracks are of sweeps and seen in pictures from there: open the drive without '@'"
+            )
     store = TrackStore.open_or_create(out, config)
     remove_abandoned(out)
     tasks = [_Task(scene, store) for scene in scenes if not store.table_path(scene.id).is_file()]

@@ -88,6 +88,10 @@ def train(
     """
     config = config or Config().train
     refuse_small_batch(config.batch, processes)
+    if beside.joint is not None and processes.size > 1:
+        raise UsageError(
+            f"joint.weight: joint training takes one process, not {processes.size}; start it without torchrun"
+        )
     rng = np.random.default_rng(config.seed)
     architecture = architecture_for(label_map, config, frames)
     feed = training_feed(architecture, config)
@@ -106,7 +110,7 @@ def train(
         sampler = Sampler(
             len(frames), read, feed, config.batch, classes, rng, run.device, processes.share, run.agree, portions
         )
-        parts = [*([] if head is None else [head.part]), *_twins(beside, network, feed, config, processes)]
+        parts = [*([] if head is None else [head.part]), *_twins(beside, network, feed, config)]
         trainer = Trainer(run, network, weights, config, [*parts, *_teachers(beside, network.to(run.device))])
         source = _with_others(beside, architecture, config, run)
         _optimise(trainer, sampler, config, progress, None if folder is None else Path(folder), training, source)
@@ -124,14 +128,10 @@ def _teachers(beside: Beside, network: Network) -> list[Part]:
     return [] if settings is None else [ConsistencyPart(network, settings.weight, settings.alpha)]
 
 
-def _twins(beside: Beside, network: Network, feed: Feed, config: TrainConfig, processes: Processes) -> list[Part]:
+def _twins(beside: Beside, network: Network, feed: Feed, config: TrainConfig) -> list[Part]:
     """Barlow Twins, where it is asked for."""
     if beside.joint is None:
         return []
-    if processes.size > 1:
-        raise UsageError(
-            f"joint.weight: {processes.size} processes, joint training takes one; start it without torchrun"
-        )
     from lidal3d.learn.joint import JointPart
 
     features = network.architecture.channels[-1]

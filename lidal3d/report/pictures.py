@@ -29,7 +29,7 @@ CROP_EDGE = 128  # pixels of the picture, at least
 CROP_PIXELS, WHOLE_PIXELS = 420, 900
 NEAR_M, FAR_M = 4.0, 60.0
 DEPTH_STEPS = 64
-KEPT_OUTSIDE = 0.45  # of the picture's brightness, where nobody asks
+KEPT_OUTSIDE = 0.6  # of the picture's brightness, where nobody asks
 KEPT_UNDER_POINTS = 0.6
 CLASS_SHARE, CLASS_SHARE_OUTSIDE = 0.6, 0.25
 DOT = 2
@@ -142,8 +142,8 @@ def _middles(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
 
 
 def _columns(image: CameraImage, before: int) -> int:
-    """What a card has left of its six columns, or as many as make a less wide picture as high as the square crops."""
-    return 6 - before if image.width > PANORAMA * image.height else 2
+    """What a card has left of its six columns, or three where a less wide picture would become too high."""
+    return 6 - before if image.width > PANORAMA * image.height else 3
 
 
 def _shown(reduced: npt.NDArray, image: CameraImage, box: Box, shown: npt.NDArray[np.uint8]) -> npt.NDArray:

@@ -29,7 +29,7 @@ small,.note,.soft{color:var(--soft)}
 .two{grid-template-columns:repeat(auto-fit,minmax(460px,1fr))}
 .four{grid-template-columns:repeat(auto-fit,minmax(300px,1fr))}
 .grid+.grid{margin-top:16px}.two{align-items:start}
-.panel h3{margin-bottom:8px}.card h3{margin:0}.key{margin:-8px 0 10px}
+.panel h3{margin-bottom:8px}.card h3{margin:0;overflow-wrap:anywhere;min-width:0}.key{margin:-8px 0 10px}
 .tile b{display:block;font-size:25px;line-height:1.25;font-weight:650}
 .tile span{color:var(--soft);font-size:13px}
 .meter{height:6px;border-radius:3px;background:var(--line);margin-top:10px;overflow:hidden}

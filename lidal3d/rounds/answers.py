@@ -78,7 +78,9 @@ def answer_files(folder: Path | str) -> list[AnswerFile]:
     folder = Path(folder)
     maps = sorted(folder.glob(f"*/{MAP_FILE}"))
     if not maps:
-        raise DataError(f"{folder}: no window with a {MAP_FILE}; give the folder that `lidal3d export` wrote")
+        raise DataError(
+            f"{folder}: no window with a {MAP_FILE}; give the folder that `lidal3d export` wrote for point_labeler"
+        )
     return [file for path in maps for file in _files_of(path)]
 
 

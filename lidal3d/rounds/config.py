@@ -213,9 +213,10 @@ class ExperimentConfig(Settings):
                 )
 
     def settings_of(self, row: str) -> Config:
-        """All settings of a row. Raises UsageError naming a wrong key."""
+        """All settings of a row; PT4AL has as many strata as there are rounds. Raises UsageError naming a wrong key."""
         shared = Config.preset(self.preset).updated(self.config, "config")
-        return shared.updated(self.strategies[row].config, f"strategies.{row}.config")
+        config = shared.updated(self.strategies[row].config, f"strategies.{row}.config")
+        return config if config.pt4al.strata else config.updated({"pt4al": {"strata": self.rounds}})
 
     def shared_settings(self) -> Config:
         """The settings that all rows share. Raises UsageError naming a wrong key."""

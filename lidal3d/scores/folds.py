@@ -68,10 +68,10 @@ def one_a_place(
 
 
 def held_out(log: Int64, frame: Int64, labelled: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_] | None:
-    """(N,) the units to ask whether labelled and unlabelled can be told: whole logs, else runs of a log's frames.
+    """(N,) the units to ask whether labelled and unlabelled can be told: a log, else the same run of all logs' frames.
 
-    Of all logs (runs), that with about `share` of the labelled units, and where it has no unlabelled unit beside them, one
-    more that has. Both kinds are there on both sides; None where no log and no run allows that.
+    Of the logs (runs) that have units of both kinds, that with about `share` of the labelled ones; where none has, one of
+    either kind. Both kinds are there on both sides; None where neither logs nor runs allow that.
 
     Args:
         log, frame: (N,) of the units.
@@ -79,28 +79,28 @@ def held_out(log: Int64, frame: Int64, labelled: npt.NDArray[np.bool_], share: f
         share: of the labelled units.
     """
     for group in (log, _runs(log, frame)):
-        aside = _group_of(group, labelled, share)
-        if not (~labelled & aside).any():
-            free = ~np.isin(group, group[labelled])
-            if free.any():
-                aside |= free & _group_of(np.where(free, group, -1), ~labelled & free, share)
+        both = np.isin(group, group[labelled]) & np.isin(group, group[~labelled])
+        if both.any():
+            aside = _group_of(group, labelled & both, labelled.sum() * share)
+        else:
+            aside = _group_of(group, labelled, labelled.sum() * share)
+            aside |= _group_of(group, ~labelled, (~labelled).sum() * share)
         if all((kind & side).any() for kind in (labelled, ~labelled) for side in (aside, ~aside)):
             return aside
     return None
 
 
-def _group_of(group: Int64, counted: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.bool_]:
-    """(N,) the members of the group that has about this share of what is counted, the first of equals."""
+def _group_of(group: Int64, counted: npt.NDArray[np.bool_], wanted: float) -> npt.NDArray[np.bool_]:
+    """(N,) the members of the group that has about so many of what is counted, the first of equals."""
     names, size = np.unique(group[counted], return_counts=True)
-    return group == names[np.abs(size / max(size.sum(), 1) - share).argmin()]
+    return group == names[np.abs(size - wanted).argmin()] if len(names) else np.zeros(len(group), bool)
 
 
 def _runs(log: Int64, frame: Int64) -> Int64:
-    """(N,) a number for the run of frames of each unit: RUNS a log, at most one a frame."""
+    """(N,) which of the RUNS equal runs of its log's frames a unit is in; of fewer frames each is a run."""
     result = np.zeros(len(log), np.int64)
     for number in np.unique(log):
         some = log == number
         frames, place = np.unique(frame[some], return_inverse=True)
-        runs = min(RUNS, len(frames))
-        result[some] = number * RUNS + place.ravel() * runs // len(frames)
+        result[some] = place.ravel() * min(RUNS, len(frames)) // len(frames)
     return result

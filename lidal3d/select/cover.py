@@ -78,7 +78,7 @@ class Cover:
     @property
     def is_full(self) -> bool:
         """Whether as many units wait as should: few in the beginning, when each changes much."""
-        return self.waiting >= min(self._room, max(1, self.chosen // 8))
+        return self.waiting >= min(self._room, max(1, self.chosen // 4))
 
     def choose(self, unit: int) -> None:
         """Cover what a unit covers."""

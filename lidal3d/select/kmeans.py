@@ -48,7 +48,7 @@ def kmeans(
     centers = wide[seeds[:count]]
     labels, distance = _assign(wide, centers)
     for _ in range(iterations):
-        centers = _centers(wide, labels, distance, count, np.ones(len(wide)) if weight is None else weight)
+        centers = _centers(wide, labels, distance, count, weight)
         before, (labels, distance) = labels, _assign(wide, centers)
         if (before == labels).all():
             break
@@ -56,8 +56,9 @@ def kmeans(
 
 
 def _centers(
-    features: Float64, labels: npt.NDArray[np.int64], distance: Float64, count: int, weight: Float64
+    features: Float64, labels: npt.NDArray[np.int64], distance: Float64, count: int, weight: Float64 | None = None
 ) -> Float64:
+    weight = np.ones(len(features)) if weight is None else weight
     sums = np.zeros((count, features.shape[1]))
     _add(sums, labels, features, weight)
     sizes = np.bincount(labels, weight, minlength=count)

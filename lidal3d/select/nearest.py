@@ -13,17 +13,21 @@ are computed, in float64: so block sizes, threads, BLAS and m change how long it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from numba import get_num_threads, njit
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
 BLOCK = 1 << 21  # pairs of one matrix product: 8 MiB
 MANY = 1 << 26  # pairs from which on it's worth finding how many axes do best
+FEW = 1 << 18  # pairs that aren't worth a second thread
 COMPUTED = 4500  # what the distance of one pair costs, in axes of a matrix product
 _SAMPLE, _PROBE, _CHUNK, _GROUP = 20_000, 1024, 8192, 64
 
@@ -45,15 +49,17 @@ class Nearest:
         self.vectors = np.ascontiguousarray(vectors, np.float32)
         self.squared = np.full(len(vectors), np.inf)
         every = self.vectors.shape[1]
-        self._widths = tuple(widths or (every, every // 2, every // 4, every // 8) if every >= 32 else (every,))
-        self.width, self._block = self._widths[0], block
-        self._mean = _mean(self.vectors)
+        some = (
+            (every // 2 - 1, every // 4 - 1, every // 8 - 1) if every >= 32 else ()
+        )  # with the rest, whole cache lines
+        self._widths = tuple(widths or (every, *some))
+        self._block = block
         # Products are of vectors no longer than 1, which float32 can hold: a power of two changes no digit.
-        longest = np.sqrt(_squared_lengths(self.vectors, self._mean, 1.0).max(initial=0))
+        longest = np.sqrt(_squared_lengths(self.vectors, None, 1.0).max(initial=0))
         self._scale = float(2.0 ** -np.ceil(np.log2(longest))) if longest else 1.0
-        self._length = _squared_lengths(self.vectors, self._mean, self._scale)
-        self._axes: Float64 | None = None
+        self._mean, self._axes = np.zeros(every, np.float32), np.empty((every, 0))
         self._screen: Float32 | None = None
+        self._look_at(self._widths[0])
 
     def tell(self, others: Float32) -> None:
         """Take the distances to further vectors (J, D) into account."""
@@ -62,75 +68,114 @@ class Nearest:
         others = np.ascontiguousarray(others, np.float32)
         if len(self._widths) > 1 and len(self.vectors) * len(others) >= MANY:
             self._look_at(self._best_width(others))
-        bounded, longest = _with_lengths(
-            self._bounded(others, self.width), _squared_lengths(others, self._mean, self._scale)
-        )
+        bounded, length = self._bounded(others, self.width), self._lengths(others, self.width)
+        # Own vectors as they lie in memory are not scaled: the others are, twice.
+        bounded *= np.float32(self._scale if self._screen is None else 1.0)
         rows = max(1, self._block // len(others))
         product = np.empty((min(rows, len(self.vectors)), len(others)), np.float32)
+        own = self.vectors if self._screen is None else self._screen
         for first in range(0, len(self.vectors), rows):
             part = slice(first, first + rows)
-            own = self._own(part)
-            found = np.matmul(own, bounded.T, out=product[: len(own)])
-            half = self._half(self._length[part], longest)
-            _shorten(found, half, self._scale**2, self.vectors[part], others, self.squared[part])
+            found = np.matmul(own[part], bounded.T, out=product[: len(own[part])])
+            half = _half(self._length[part], length, self.width)
+            self._shorten(found, (0.5 * length).astype(np.float32), half, part, others)
+
+    def _shorten(self, product: Float32, offset: Float32, half: Float64, part: slice, others: Float32) -> None:
+        """Lower the squared distances of a part by what its products don't rule out, each thread some of its rows."""
+
+        def share(rows: slice) -> None:
+            own, squared = self.vectors[part][rows], self.squared[part][rows]
+            _shorten(product[rows], offset, half[rows], self._scale**2, own, others, squared)
+
+        threads = get_num_threads()
+        step = -(-len(product) // threads)
+        if product.size < FEW or threads == 1:
+            share(slice(0, len(product)))
+        else:
+            list(
+                _pool(threads, os.getpid()).map(
+                    share, (slice(first, first + step) for first in range(0, len(product), step))
+                )
+            )
 
     def between(self, row: int, others: Float32) -> float:
         """The squared distance of one vector to the nearest of (J, D)."""
         return float(_least(self.vectors[row], others))
 
-    def _half(self, length: Float64, longest: float) -> Float64:
-        """½ ‖x‖² less what float32 may do to a product of such lengths: products below this − ½ squared rule out."""
-        # With a margin for how the vectors themselves were rounded.
-        error = 1.1 * (self.width + 20) * 2.0**-24
-        return 0.5 * length - error * (np.sqrt(length) * longest + 0.5 * longest * longest)
-
-    def _own(self, part: slice) -> Float32:
-        """(n, c) of some vectors: what `_bounded` gives, and a one for the others' length."""
-        return _with_one(self._bounded(self.vectors[part], self.width)) if self._screen is None else self._screen[part]
-
     def _bounded(self, vectors: Float32, width: int) -> Float32:
-        """(n, c) scaled coordinates about the mean whose products are no less than those of the vectors."""
-        if width == self.vectors.shape[1]:
-            return vectors * np.float32(self._scale) - self._mean * np.float32(self._scale)
-        if self._axes is None:
-            self._axes = principal_axes(self.vectors, self._mean)
-        centered = (vectors.astype(np.float64) - self._mean) * self._scale
-        turned = centered @ self._axes[:, :width]
+        """(n, c) scaled coordinates whose products are no less than those of the vectors, about the mean if narrow."""
+        if width == vectors.shape[1]:
+            return vectors * np.float32(self._scale)
+        mean, axes = self._about()
+        centered = (vectors.astype(np.float64) - mean) * self._scale
+        turned = centered @ axes[:, :width]
         rest = (centered * centered).sum(axis=1) - (turned * turned).sum(axis=1)
         return np.concatenate([turned, np.sqrt(np.maximum(rest, 0))[:, None]], axis=1).astype(np.float32)
+
+    def _lengths(self, vectors: Float32, width: int) -> Float64:
+        """(n,) the squared lengths of what `_bounded` stands for."""
+        return _squared_lengths(vectors, None if width == vectors.shape[1] else self._about()[0], self._scale)
+
+    def _about(self) -> tuple[Float32, Float64]:
+        """The mean, and the principal axes about it, found when first asked for."""
+        if not self._axes.size:
+            self._mean = _mean(self.vectors)
+            self._axes = principal_axes(self.vectors, self._mean)
+        return self._mean, self._axes
 
     def _best_width(self, others: Float32) -> int:
         """The width that costs least for some of the pairs, in axes; another than the last only if clearly better."""
         rows = np.arange(0, len(self.vectors), max(1, len(self.vectors) // _PROBE))
         if np.isinf(self.squared[rows]).all():
             return self.width
-        probe = others[:: max(1, len(others) // 256)]
-        length = _squared_lengths(probe, self._mean, self._scale)
+        some, probe = self.vectors[rows], others[:: max(1, len(others) // 256)]
         cost = {}
         for width in self._widths:
-            bounded, longest = _with_lengths(self._bounded(probe, width), length)
-            product = _with_one(self._bounded(self.vectors[rows], width)) @ bounded.T
-            bar = self._half(self._length[rows], longest) - 0.5 * self._scale**2 * self.squared[rows]
+            length = self._lengths(probe, width)
+            half = _half(self._lengths(some, width), length, width)
+            product = self._bounded(some, width) @ self._bounded(probe, width).T - 0.5 * length
+            bar = half - 0.5 * self._scale**2 * self.squared[rows]
             cost[width] = width + COMPUTED * float((product >= bar[:, None]).mean())
         best = min(cost, key=lambda width: cost[width])
         return best if cost[best] < 0.75 * cost[self.width] else self.width
 
     def _look_at(self, width: int) -> None:
         """Turn all vectors to another number of axes."""
-        if width == self.width:
+        if self._screen is not None and self._screen.shape[1] == width + 1:
             return
         self.width, self._screen = width, None
+        self._length = self._lengths(self.vectors, width)
         if width < self.vectors.shape[1]:
-            screen = np.empty((len(self.vectors), width + 2), np.float32)
+            self._screen = np.empty((len(self.vectors), width + 1), np.float32)
             for first in range(0, len(self.vectors), _CHUNK):
-                screen[first : first + _CHUNK] = self._own(slice(first, first + _CHUNK))
-            self._screen = screen
+                part = slice(first, first + _CHUNK)
+                self._screen[part] = self._bounded(self.vectors[part], width)
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads of this process: a fork has none of its parent's."""
+    return ThreadPoolExecutor(threads)
+
+
+def _half(own: Float64, others: Float64, width: int) -> Float64:
+    """½ ‖x‖² (n,) less what float32 may do to x·y − ½ ‖y‖²: what is below this − ½ squared rules a pair out.
+
+    Args:
+        own, others: squared lengths, scaled.
+        width: of the vectors in the product.
+    """
+    longest = float(np.sqrt(others.max(initial=0)))
+    # With a margin for how the vectors themselves were rounded.
+    error = 1.1 * (width + 20) * 2.0**-24
+    half: Float64 = 0.5 * own - error * (np.sqrt(own) * longest + 0.5 * longest * longest)
+    return half
 
 
 def principal_axes(vectors: Float32, mean: Float32) -> Float64:
     """(D, D) orthonormal columns, the widest first, of an even sample of the vectors about a mean."""
     sample = vectors[:: max(1, len(vectors) // _SAMPLE)].astype(np.float64) - mean
-    return np.linalg.eigh(sample.T @ sample)[1][:, ::-1]
+    return np.ascontiguousarray(np.linalg.eigh(sample.T @ sample)[1][:, ::-1])
 
 
 def _mean(vectors: Float32) -> Float32:
@@ -140,36 +185,29 @@ def _mean(vectors: Float32) -> Float32:
     return (total / max(len(vectors), 1)).astype(np.float32)
 
 
-def _squared_lengths(vectors: Float32, mean: Float32, scale: float) -> Float64:
+def _squared_lengths(vectors: Float32, mean: Float32 | None, scale: float) -> Float64:
     """(P,) ‖x − mean‖² of scaled vectors."""
     result = np.empty(len(vectors))
     for first in range(0, len(vectors), _CHUNK):
         part = slice(first, first + _CHUNK)
-        result[part] = (((vectors[part].astype(np.float64) - mean) * scale) ** 2).sum(axis=1)
+        wide = vectors[part].astype(np.float64)
+        wide = (wide if mean is None else wide - mean) * scale
+        result[part] = np.einsum("pd,pd->p", wide, wide)
     return result
 
 
-def _with_one(own: Float32) -> Float32:
-    return np.concatenate([own, np.ones((len(own), 1), np.float32)], axis=1)
-
-
-def _with_lengths(others: Float32, squared_length: Float64) -> tuple[Float32, float]:
-    """The others' coordinates with −½ ‖y‖², which meets the one of `_with_one`; and the length of the longest."""
-    column = (-0.5 * squared_length[:, None]).astype(np.float32)
-    return np.concatenate([others, column], axis=1), float(np.sqrt(squared_length.max()))
-
-
 @njit(cache=True, nogil=True)
-def _shorten(product, half, weight, vectors, others, squared):  # type: ignore[no-untyped-def]
+def _shorten(product, offset, half, weight, vectors, others, squared):  # type: ignore[no-untyped-def]
     """Lower squared distances (n,) to those of the pairs that a product (n, J) doesn't rule out."""
     for i in range(len(product)):
         bar = half[i] - 0.5 * weight * squared[i]
         for first in range(0, product.shape[1], _GROUP):
             group = product[i, first : first + _GROUP]
-            if _largest(group) < bar:
+            less = offset[first : first + _GROUP]
+            if _largest(group, less) < bar:
                 continue
             for j in range(len(group)):
-                if group[j] >= bar:
+                if group[j] - less[j] >= bar:
                     found = squared_distance(vectors[i], others[first + j])
                     if found < squared[i]:
                         squared[i] = found
@@ -177,10 +215,10 @@ def _shorten(product, half, weight, vectors, others, squared):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _largest(values):  # type: ignore[no-untyped-def]
-    most = values[0]
-    for value in values:
-        most = max(most, value)
+def _largest(values, less):  # type: ignore[no-untyped-def]
+    most = values[0] - less[0]
+    for i in range(1, len(values)):
+        most = max(most, values[i] - less[i])
     return most
 
 

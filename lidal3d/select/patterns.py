@@ -58,11 +58,20 @@ def _pieces(stacked: npt.NDArray) -> Iterable[slice]:
 
 
 class PatternCover(Cover):
-    """D² of all patterns, in parts of their set's sum after the first unit."""
+    """D² of all patterns, in parts of their set's sum after the first unit.
+
+    Attributes:
+        reached: of each chosen unit the largest D of its patterns before it was chosen.
+    """
 
     def __init__(self, sets: Sequence[VectorSet], block: int = BLOCK) -> None:
         super().__init__(sets, block)
+        self.reached: list[float] = []
         self._scale = [0.0] * len(self.sets)
+
+    def choose(self, unit: int) -> None:
+        self.reached.append(self._distance(unit))
+        super().choose(unit)
 
     def settle(self) -> None:
         super().settle()
@@ -74,15 +83,7 @@ class PatternCover(Cover):
         """D² in parts of the sum."""
         return cosine_distance(squared) ** 2 / (self._scale[place] or 1.0)
 
-    def distances_at(self, values: Float64) -> Float64:
-        """The D behind `unit_value`s, where there is one set; 2 where nothing was covered yet."""
-        result = np.full(len(values), 2.0)
-        known = np.isfinite(values)
-        result[known] = np.minimum(np.sqrt(values[known] * self._scale[0]), 2.0)
-        return result
-
-    def distance(self, unit: int) -> float:
-        """The largest D of a unit's patterns, up to date."""
+    def _distance(self, unit: int) -> float:
         squared = [self.squared(place, row) for place, one in enumerate(self.sets) for row in one.rows(unit)]
         return float(cosine_distance(np.array(squared)).max(initial=0.0))
 
@@ -92,7 +93,7 @@ def cosine_distance(squared: Float64) -> Float64:
     return np.minimum(0.5 * squared, 2.0)
 
 
-def drawn_units(cover: PatternCover, account: Account, rng: np.random.Generator) -> tuple[Int64, Float64]:
+def drawn_units(cover: PatternCover, account: Account, rng: np.random.Generator) -> Int64:
     """`prob`: units in the order they are drawn, until nothing fits the account any more.
 
     Draws follow the D² of a moment ago, which are upper bounds, and count with the chance D² now : D² then. What counts
@@ -102,15 +103,10 @@ def drawn_units(cover: PatternCover, account: Account, rng: np.random.Generator)
         cover: nothing chosen, or what people labelled.
         account: of the N units; those without patterns are drawn only where all that fits is at distance 0.
         rng: where nothing is chosen yet, the first unit is any.
-
-    Returns:
-        The units, and for each of them (J,) the largest D of its patterns before it was chosen.
     """
     order: list[int] = []
-    reached: list[float] = []
 
     def take(unit: int) -> None:
-        reached.append(cover.distance(unit))
         order.append(unit)
         account.take(unit)
         cover.choose(unit)
@@ -137,7 +133,7 @@ def drawn_units(cover: PatternCover, account: Account, rng: np.random.Generator)
                 take(int(owner[row]))
             else:
                 misses += 1
-    return np.array(order, np.int64), np.array(reached)
+    return np.array(order, np.int64)
 
 
 def _counts(cover: PatternCover, place: int, row: int, bound: float, rng: np.random.Generator) -> bool:

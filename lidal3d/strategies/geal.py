@@ -19,7 +19,7 @@ from lidal3d.select.kcenter import farthest_units
 from lidal3d.select.patterns import PatternCover, drawn_units, pattern_set
 from lidal3d.select.reason import number
 from lidal3d.select.selection import Selection
-from lidal3d.strategies.spend import Candidates, Float64, Int64, buy_in_order, candidates, labelled_rows
+from lidal3d.strategies.spend import Candidates, Int64, buy_in_order, candidates, labelled_rows
 from lidal3d.strategies.strategy import Ask, Strategy
 
 PAPER = "Xie et al., NeurIPS 2023"
@@ -35,11 +35,10 @@ def geal(ask: Ask) -> Selection:
     cover.cover([pattern_set(patterns[labelled_rows(ask, shown[:, None])]).vectors])
     labelled = cover.chosen > 0
     account = Account(some.costs.unit, some.frame, some.costs.frame_fee, some.limit, most_a_frame(ask, some))
-    order, reached = sample(ask, cover, account)
+    first = sample(ask, cover, account)
     account.lift_cap()
-    rest, rest_reached = sample(ask, cover, account)
-    order, reached = np.concatenate([order, rest]), np.concatenate([reached, rest_reached])
-    distance = dict(zip(order.tolist(), reached.tolist(), strict=True))
+    order = np.concatenate([first, sample(ask, cover, account)])
+    distance = dict(zip(order.tolist(), cover.reached, strict=True))
 
     def why(row: int, scores: dict[str, float]) -> str:
         if not labelled and row == order[0]:
@@ -49,14 +48,13 @@ def geal(ask: Ask) -> Selection:
     return buy_in_order(ask, some, order, why)
 
 
-def sample(ask: Ask, cover: PatternCover, account: Account) -> tuple[Int64, Float64]:
-    """Units in order, and the largest D of each when it was chosen."""
+def sample(ask: Ask, cover: PatternCover, account: Account) -> Int64:
+    """Units in order, until nothing fits any more."""
     if ask.config.geal.sampling == "prob":
         return drawn_units(cover, account, ask.rng)
     fits = np.flatnonzero(account.fits())
     first = int(ask.rng.choice(fits)) if len(fits) else 0
-    order, value = farthest_units(cover, account, first)
-    return order, cover.distances_at(value[order])
+    return farthest_units(cover, account, first)[0]
 
 
 def most_a_frame(ask: Ask, some: Candidates) -> int | None:

@@ -10,9 +10,10 @@ from lidal3d.errors import UsageError
 from lidal3d.learn.pretrain.barlow import BARLOW
 from lidal3d.learn.pretrain.masked import MASKED
 from lidal3d.learn.pretrain.method import Method
+from lidal3d.learn.pretrain.odct import ODCT
 from lidal3d.learn.pretrain.twist import TWIST
 
-METHODS: dict[str, Method] = {method.name: method for method in (TWIST, BARLOW, MASKED)}
+METHODS: dict[str, Method] = {method.name: method for method in (TWIST, BARLOW, ODCT, MASKED)}
 
 
 def method_named(name: str) -> Method:
