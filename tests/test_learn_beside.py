@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from test_learn_jobs import GROUND, MAP, memory_scene, settings, sweep, weights_of, write_drive
+from test_learn_jobs import GROUND, MAP, memory_scene, picture, settings, sweep, weights_of, write_drive
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
@@ -182,6 +182,17 @@ def test_whole_frames_need_two_a_step_and_learn() -> None:
     assert model.loss_head.kind == "frame"
     assert model.loss_head.held_out["units"] >= 5
     assert model.loss_head.held_out["accuracy"] is not None
+
+
+@pytest.mark.parametrize("window", [0, 16])
+def test_pictures_have_heads_and_teachers_too(window: int) -> None:
+    superpixels = {"units": {"kind": "superpixels", "superpixels": 12}}
+    config = config_of(HEAD, TEACHER, superpixels, steps=3, window_px=window)
+    model = run(config, list(memory_scene(*(picture(i) for i in range(4)))))
+    assert model.loss_head is not None
+    assert model.loss_head.kind == "superpixels"
+    assert model.loss_head.held_out["units"] >= 5
+    assert all(np.isfinite(values).all() for values in everything(model))
 
 
 def test_a_head_goes_on_from_the_last_one_where_it_fits() -> None:

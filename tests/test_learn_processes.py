@@ -43,7 +43,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
          here / "two_processes.py", folder, "train", drive, "--out", folder / "cli", *SMALL],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(here), *sys.path])},
-        capture_output=True, text=True, check=False, timeout=300,
+        capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder / "said").write_text(done.stdout)
@@ -77,6 +77,12 @@ def test_two_processes_take_the_steps_of_one(together: Path, name: str, tmp_path
     np.testing.assert_allclose(first["losses"], alone["losses"], rtol=max(2e-3, tolerance))
     moved = np.concatenate([np.abs(first[k] - alone[k]).ravel() for k in alone if k != "losses"])
     assert np.median(moved) < max(1e-6, tolerance * 1e-2)
+
+
+def test_a_loss_head_is_the_same_in_both_processes(together: Path) -> None:
+    first, second = of(together, "head", 0), of(together, "head", 1)
+    assert all(np.array_equal(first[k], second[k]) for k in first)
+    assert all(np.isfinite(values).all() for values in first.values())
 
 
 def test_cut_off_and_resumed_by_two_the_weights_come_out_the_same(together: Path) -> None:

@@ -18,6 +18,7 @@ from test_learn_jobs import MAP, RAW_IGNORED, memory_scene, picture, settings, s
 
 from lidal3d.cli.main import main
 from lidal3d.learn.checkpoint import CHECKPOINT_FILE
+from lidal3d.learn.options import beside
 from lidal3d.learn.processes import Processes, started_processes
 from lidal3d.learn.train import train
 
@@ -44,6 +45,7 @@ class Case:
 
     sweeps: list[Points]
     changes: dict[str, object] = field(default_factory=dict)
+    beside: dict[str, object] = field(default_factory=dict)
 
 
 CASES = {
@@ -56,7 +58,10 @@ CASES = {
     "pictures": Case([picture(i) for i in range(5)], {"batch": 3}),
     "windows": Case([picture(i) for i in range(5)], {"window_px": 16}),
     "mixed": Case(sweeps(5), {"precision": "bfloat16"}),
+    "teacher": Case(sweeps(5), {"batch": 3}, {"tod": {"weight": 0.5, "alpha": 0.9}}),
 }
+# Of several processes each pairs the units of its own sweeps: not the step of one.
+HEAD = Case(sweeps(5), {}, {"learning_loss": {"weight": 1, "hidden": 8}, "units": {"kind": "grid"}})
 
 
 def trained(case: Case, processes: Processes, folder: Path | None = None, stop_at: int = 0) -> dict[str, np.ndarray]:
@@ -70,10 +75,12 @@ def trained(case: Case, processes: Processes, folder: Path | None = None, stop_a
         if step == stop_at:
             raise InterruptedError
 
-    config = settings(**{"steps": STEPS, "checkpoint_every": 1, "learning_rate": 1e-3, **case.changes}).train
+    config = settings(**{"steps": STEPS, "checkpoint_every": 1, "learning_rate": 1e-3, **case.changes})
     frames = list(memory_scene(*case.sweeps))
-    model = train(frames, MAP, config, progress=note, folder=folder, processes=processes)
-    weights = {f"weight{i}": w for i, w in enumerate(weights_of(model))}
+    other = beside(config.updated(case.beside), frames)
+    model = train(frames, MAP, config.train, progress=note, folder=folder, processes=processes, beside=other)
+    head = [] if model.loss_head is None else [t.numpy() for t in model.loss_head.head.state_dict().values()]
+    weights = {f"weight{i}": w for i, w in enumerate([*weights_of(model), *head])}
     return {"losses": np.array(losses), **weights}
 
 
@@ -82,6 +89,7 @@ def work(folder: Path, processes: Processes) -> None:
     for name, case in CASES.items():
         found = trained(case, processes, folder / name)
         np.savez(folder / f"{name}.{processes.rank}.npz", **found)
+    np.savez(folder / f"head.{processes.rank}.npz", **trained(HEAD, processes, folder / "head"))
     try:
         trained(CASES["spvcnn"], processes, folder / "resumed", stop_at=2)
     except InterruptedError:
