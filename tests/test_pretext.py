@@ -256,7 +256,7 @@ def test_other_encoders_and_other_frames_are_refused(sparse, tmp_path: Path) -> 
         PretextSignal.open(tmp_path / "barlow", 4)
     sparse[0].save(tmp_path / "masked")
     signal, pixels = PretextSignal.open(tmp_path / "masked", 4), IMAGE[0].points()
-    with pytest.raises(DataError, match=r"000000.bin: a sparse encoder for image frames"):
+    with pytest.raises(DataError, match=r"000000.bin: a picture, and an encoder of sweeps"):
         signal.of_units(IMAGE[0], pixels, NONE, np.zeros(len(pixels), np.int32), 1)
 
 

@@ -22,6 +22,7 @@ from lidal3d.select.manifest import read_manifest
 from lidal3d.select.selection import Selection
 from lidal3d.select.strata import apart_in_time, by_difficulty, cut, evenly, normalised_confidence, pseudo_logits
 from lidal3d.strategies import STRATEGIES, UnitPool
+from lidal3d.strategies.pt4al import affordable
 
 FOUR = TENTH.updated({"select": {"budget": "9:regions"}, "pt4al": {"strata": 4}})
 
@@ -167,6 +168,34 @@ def test_the_first_round_takes_evenly_spaced_ones_of_the_first_stratum_without_a
     assert rows_of(run(bare, config, name="pt4al_start"), pool) == wanted
     with pytest.raises(UsageError, match="strategy 'pt4al' needs probabilities"):
         run(bare, config)
+
+
+def test_even_spacing_reaches_the_end_of_the_stratum_whatever_its_units_cost() -> None:
+    """Fewer points in what is harder: spacing by the mean cost of the pool would leave half of the budget to the rest."""
+    pool = pool_of()
+    loss = pool.table.scores["pretext_loss"]
+    rank = np.argsort(np.argsort(-loss))
+    pool = replace(pool, table=replace(pool.table, points=(20 + rank).astype(np.int64)))
+    config = with_budget("900:points").updated({"pt4al": {"strata": 2}})
+    selection = run(pool, config)
+    able = able_rows(pool)
+    order = able[np.argsort(-loss[able], kind="stable")]
+    cost = pool.table.points[order]
+    stratum = order[2 * cost.cumsum() - cost < cost.sum()]
+    spaced = [row for row, p in zip(rows_of(selection, pool), selection.picks, strict=True) if "evenly" in p.reason]
+    n = len(spaced)
+    assert n > 3
+    assert spaced == [stratum[j * len(stratum) // n] for j in range(n)]
+    assert pool.table.points[spaced].sum() > 0.75 * 900  # most of the budget is spaced
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=60), st.integers(1, 900))
+def test_affordable_is_what_the_budget_buys(cost: list[int], limit: int) -> None:
+    picks = affordable(np.array(cost), limit)
+    spent = sum(cost[j * len(cost) // picks] for j in range(picks))
+    assert picks == 1 or spent <= limit
+    if len(set(cost)) == 1:
+        assert picks == max(1, min(len(cost), limit // cost[0]))
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 3])

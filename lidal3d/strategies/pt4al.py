@@ -40,13 +40,29 @@ def pt4al(ask: Ask) -> Selection:
 def pt4al_start(ask: Ask) -> Selection:
     """Evenly spaced units of the stratum, by difficulty."""
     some = candidates(ask, {LOSS: ask.pool.table.score(LOSS)})
-    mean = some.costs.unit.mean() + some.costs.frame_fee
-    picks = max(1, int(some.limit / mean))
+    spaced = np.zeros(len(some), bool)
 
     def inside(places: Int64) -> Int64:
-        return places[evenly(len(places), picks)]
+        picks = affordable(some.costs.unit[places] + some.costs.frame_fee, some.limit)
+        order = places[evenly(len(places), picks)]
+        spaced[order[:picks]] = True
+        return order
 
-    return _by_strata(ask, some, inside, lambda row: f"one of {picks} evenly spaced by difficulty")
+    def what(row: int) -> str:
+        return "one of the evenly spaced ones" if spaced[row] else "for what these left of the budget, the next"
+
+    return _by_strata(ask, some, inside, what)
+
+
+def affordable(cost: Int64, limit: int) -> int:
+    """How many evenly spaced items of a stratum, at least one, a budget buys; cost (n,) of each by difficulty."""
+    picks = len(cost)
+    while picks > 1:
+        spent = int(cost[evenly(len(cost), picks)[:picks]].sum())
+        if spent <= limit:
+            break
+        picks = max(1, min(picks - 1, picks * limit // spent))
+    return picks
 
 
 def _later(ask: Ask) -> Selection:

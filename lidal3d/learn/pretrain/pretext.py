@@ -28,11 +28,9 @@ def pretext_losses(trained: Pretrained, elements: npt.NDArray[np.float32], masks
     """
     if not isinstance(trained.head, Answers):
         raise DataError(f"an encoder of '{trained.method}' has no pretext loss; make one with `--method masked`")
-    kind = "image" if is_picture(elements) else "sparse"
-    if trained.encoder.kind != kind:
-        raise DataError(
-            f"a {trained.encoder.kind} encoder for {kind} frames; make one with `lidal3d pretrain` on these"
-        )
+    if (trained.encoder.kind == "image") != is_picture(elements):
+        of, here = ("pictures", "a sweep") if trained.encoder.kind == "image" else ("sweeps", "a picture")
+        raise DataError(f"{here}, and an encoder of {of}; make one with `lidal3d pretrain` on frames like this one")
     total, count = np.zeros(len(elements)), np.zeros(len(elements))
     for number in range(masks if len(elements) else 0):
         hidden = hidden_by(elements, number, trained.config.masked)
