@@ -161,5 +161,5 @@ def test_models_of_one_network_are_not_read_as_another(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(back.network.parameters(), net.parameters(), strict=True))
     with pytest.raises(DataError, match="has name spvcnn, but name minkunet was asked for"):
         load_model(tmp_path, architecture=Architecture(5, VOXEL_FEATURES, 0.125, 1))
-    with pytest.raises(UsageError, match=r"no network 'cylinder' \(known: minkunet, spvcnn\)"):
+    with pytest.raises(UsageError, match=r"no network 'cylinder' \(known: minkunet, spvcnn, unet2d\)"):
         build(Architecture(5, VOXEL_FEATURES, 0.125, 1, "cylinder"))

@@ -37,6 +37,19 @@ LACKING = {
     "true_loss": "true_loss",
     "track_disagreement": "track_disagreement",
     "lidal_by_track": "track",
+    "pt4al": "pretext_loss",
+    "pt4al_start": "pretext_loss",
+    "learning_loss": "predicted_loss",
+    "tod": "temporal_discrepancy",
+    "tod_first": "distance_to_uniform",
+    "dalbt_twins": "bald",
+}
+# An encoder sees no boxes.
+OF_ENCODERS = {
+    name: array
+    for name, strategy in STRATEGIES.items()
+    for array in ("embeddings", "patterns")
+    if array in strategy.needs
 }
 WORKING = [name for name, strategy in STRATEGIES.items() if "box" in strategy.possible_kinds]
 SMALL = ("--set", "select.min_points=1")
@@ -99,14 +112,25 @@ def test_strategies_choose_among_boxes(lidal3d, given, tmp_path, name):
 
 def test_the_list_says_which_strategies_are_for_boxes(lidal3d):
     """Those named here can't choose among boxes (tests below), all others do (test above); the list says the same."""
-    assert {name for name in STRATEGIES if name not in WORKING} == LACKING.keys()
+    assert {name for name in STRATEGIES if name not in WORKING} == LACKING.keys() | OF_ENCODERS.keys()
     listed = {entry["name"]: entry["units"] for entry in json.loads(lidal3d.fine("strategies", "--json"))}
     assert {name for name, units in listed.items() if "box" in units} == set(WORKING)
     assert listed["redal"] == ["grid", "kmeans", "supervoxels"]
     cells = [re.split(r"  +", line) for line in lidal3d.fine("strategies").splitlines()]
     units = {row[0]: row[2] for row in cells if row[0] in STRATEGIES}
     assert units == {name: kinds_in_words(kinds) for name, kinds in listed.items()}
-    assert (units["entropy"], units["bald"], units["random"]) == ("regions, frames, boxes", "regions, frames", "any")
+    assert units["entropy"] == "regions, frames, boxes, superpixels, images"
+    assert (units["bald"], units["redal"], units["random"]) == (
+        "regions, frames, superpixels, images",
+        "regions",
+        "any",
+    )
+
+
+@pytest.mark.parametrize(("name", "array"), OF_ENCODERS.items())
+def test_strategies_that_ask_an_encoder_say_so(lidal3d, given, tmp_path, name, array):
+    line = lidal3d.fault("select", given / "scores", "-o", tmp_path / "queue", "--strategy", name, code=2)
+    assert f"'{name}' needs {array} of the units; boxes have none" in line
 
 
 @pytest.mark.parametrize(("name", "column"), LACKING.items())

@@ -270,14 +270,17 @@ def test_no_scene_takes_more_than_its_share(budget: str) -> None:
 
 
 def test_near_copies_are_told_by_drive_and_time() -> None:
-    """Of every unit but its own frame's neighbours 2 s and 4 s away are near copies; cameras of a drive are one drive."""
+    """All cameras of a drive are one drive; a drive alone has shorter windows."""
     from lidal3d.strategies.strategy import Ask
     from lidal3d.strategies.usl import times_of
 
     pool = pool_of(kind="superpixels").in_order()
     pool = replace(pool, table=replace(pool.table, scenes=("00.image_2", "00.image_3", "01.image_2")))
-    times = times_of(Ask("usl", pool, TENTH, frame_facts, History(), np.random.default_rng(0)), np.arange(240))
+    ask = Ask("usl", pool, TENTH, frame_facts, History(), np.random.default_rng(0))
+    times = times_of(ask, np.arange(240))
     assert times.window_ns == 5_000_000_000
     assert np.array_equal(times.ns, 2_000_000_000 * pool.table.frame.astype(np.int64))
+    alone = pool.table.scene == 2
+    assert times_of(ask, np.flatnonzero(alone)).window_ns == 4_500_000_000  # of 18 s
     drive = {int(s): set(times.drive[pool.table.scene == s].tolist()) for s in range(3)}
     assert drive[0] == drive[1] != drive[2]

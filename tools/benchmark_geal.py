@@ -79,7 +79,10 @@ def one_run(path: Path, rule: str, budget: int) -> None:
 def measured(path: Path, rule: str, budget: int, times: int) -> dict[str, Any]:
     """All runs of a rule, and their medians."""
     command = [sys.executable, __file__, "--one", str(path), "--rule", rule, "--budget", str(budget)]
-    runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(times)]
+    runs = []
+    for _ in range(times):
+        runs.append(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+        print(path.stem, rule, runs[-1], file=sys.stderr, flush=True)
     return {"median": {name: statistics.median(run[name] for run in runs) for name in runs[0]}, "runs": runs}
 
 

@@ -49,17 +49,16 @@ class Nearest:
         self.vectors = np.ascontiguousarray(vectors, np.float32)
         self.squared = np.full(len(vectors), np.inf)
         every = self.vectors.shape[1]
-        some = (
-            (every // 2 - 1, every // 4 - 1, every // 8 - 1) if every >= 32 else ()
-        )  # with the rest, whole cache lines
-        self._widths = tuple(widths or (every, *some))
+        # One less than a half and so on: with the length of the rest, whole cache lines.
+        fewer = [every // part - 1 for part in (2, 4, 8)] if every >= 32 else []
+        self._widths = tuple(widths or (every, *fewer))
         self._block = block
         # Products are of vectors no longer than 1, which float32 can hold: a power of two changes no digit.
         longest = np.sqrt(_squared_lengths(self.vectors, None, 1.0).max(initial=0))
         self._scale = float(2.0 ** -np.ceil(np.log2(longest))) if longest else 1.0
         self._mean, self._axes = np.zeros(every, np.float32), np.empty((every, 0))
-        self._screen: Float32 | None = None
-        self._look_at(self._widths[0])
+        self.width, self._screen = every, np.empty((0, 0), np.float32)
+        self._length = self._lengths(self.vectors, every)
 
     def tell(self, others: Float32) -> None:
         """Take the distances to further vectors (J, D) into account."""
@@ -70,10 +69,10 @@ class Nearest:
             self._look_at(self._best_width(others))
         bounded, length = self._bounded(others, self.width), self._lengths(others, self.width)
         # Own vectors as they lie in memory are not scaled: the others are, twice.
-        bounded *= np.float32(self._scale if self._screen is None else 1.0)
+        bounded *= np.float32(1.0 if self._screen.size else self._scale)
         rows = max(1, self._block // len(others))
         product = np.empty((min(rows, len(self.vectors)), len(others)), np.float32)
-        own = self.vectors if self._screen is None else self._screen
+        own = self._screen if self._screen.size else self.vectors
         for first in range(0, len(self.vectors), rows):
             part = slice(first, first + rows)
             found = np.matmul(own[part], bounded.T, out=product[: len(own[part])])
@@ -88,15 +87,12 @@ class Nearest:
             _shorten(product[rows], offset, half[rows], self._scale**2, own, others, squared)
 
         threads = get_num_threads()
-        step = -(-len(product) // threads)
         if product.size < FEW or threads == 1:
             share(slice(0, len(product)))
-        else:
-            list(
-                _pool(threads, os.getpid()).map(
-                    share, (slice(first, first + step) for first in range(0, len(product), step))
-                )
-            )
+            return
+        step = -(-len(product) // threads)
+        shares = [slice(first, first + step) for first in range(0, len(product), step)]
+        list(_pool(threads, os.getpid()).map(share, shares))
 
     def between(self, row: int, others: Float32) -> float:
         """The squared distance of one vector to the nearest of (J, D)."""
@@ -141,9 +137,9 @@ class Nearest:
 
     def _look_at(self, width: int) -> None:
         """Turn all vectors to another number of axes."""
-        if self._screen is not None and self._screen.shape[1] == width + 1:
+        if width == self.width:
             return
-        self.width, self._screen = width, None
+        self.width, self._screen = width, np.empty((0, 0), np.float32)
         self._length = self._lengths(self.vectors, width)
         if width < self.vectors.shape[1]:
             self._screen = np.empty((len(self.vectors), width + 1), np.float32)

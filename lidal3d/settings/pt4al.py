@@ -27,7 +27,7 @@ class Pt4alConfig(Settings):
         "desc",
         description="desc: largest pretext loss first (paper); asc: least first; repo_lexicographic: as the released code",
     )
-    masks: int = Field(8, ge=4, multiple_of=4, description="pretext loss: the mean over so many fixed masks")
+    masks: int = Field(4, ge=4, multiple_of=4, description="pretext loss: the mean over so many fixed masks")
     range_strata: bool = Field(False, description="cut units at up to 10, 20, 40 m and beyond apart: far isn't hard")
     min_gap_s: float = Field(
         1.0,

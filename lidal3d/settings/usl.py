@@ -18,7 +18,7 @@ class UslConfig(Settings):
     exclude_s: float = Field(
         5.0,
         ge=0,
-        description="units of the same drive this near in time don't count as neighbours: a red light; 0: all count",
+        description="units of the same drive this near in time don't count as neighbours: a red light; of one drive at most a quarter; 0: all count",
     )
     iterations: int = Field(10, ge=1, description="T of the regulariser; 1 is without")
     weight: float = Field(0.5, ge=0, description="w of the regulariser")

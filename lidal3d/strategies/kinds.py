@@ -23,7 +23,9 @@ KINDS = (*REGIONS, "frame", BOX, TRACK, *PICTURES)
 ARRAYS = frozenset(POOL_ARRAYS)
 # Of `region_scores`, what a single picture has too.
 OF_PICTURES = frozenset({"confidence", "predicted_class", "range_m", "is_key_frame"})
-_NOT_OF_PICTURES = frozenset({*BETWEEN_FRAMES, *OF_SURFACES, "lidal", "track"}) - OF_PICTURES
+_NOT_OF_PICTURES = (
+    frozenset({*BETWEEN_FRAMES, *OF_SURFACES, "lidal", "track", *track_disagreement.SCORES}) - OF_PICTURES
+)
 _COLUMNS = {BOX: {*OF_NEIGHBOURS, *boxes.SCORES}, TRACK: set(track_disagreement.SCORES)}
 _ARRAYS = {BOX: frozenset({"features", "probabilities"}), TRACK: frozenset[str]()}
 _WORDS = {"frame": "frames", BOX: "boxes", TRACK: "tracks", "superpixels": "superpixels", "image": "images"}

@@ -21,6 +21,7 @@ from lidal3d.strategies.spend import Candidates, Float64, Int64, Why, buy_in_ord
 from lidal3d.strategies.strategy import Ask, Strategy
 
 NANOSECONDS = 1_000_000_000
+LEAST_WINDOWS = 4  # in a drive that is all there is
 OF_PICTURES = ("image", "superpixels")  # whose scenes are one drive's cameras: "00.image_2"
 
 
@@ -59,7 +60,10 @@ def repulsion_of(config: Config) -> Repulsion:
 
 
 def times_of(ask: Ask, rows: Int64) -> Times:
-    """When and in which drive the units of some rows were seen; all cameras of a drive are one drive."""
+    """When and in which drive the units of some rows were seen; all cameras of a drive are one drive.
+
+    A drive that is the only one has windows of at most a quarter of it.
+    """
     table = ask.pool.table
     pictures = table.kind in OF_PICTURES
     names = [name.rpartition(".")[0] or name if pictures else name for name in table.scenes]
@@ -67,8 +71,12 @@ def times_of(ask: Ask, rows: Int64) -> Times:
     both = np.column_stack([table.scene[rows], table.frame[rows]]).astype(np.int64)
     frames, of = np.unique(both, axis=0, return_inverse=True)
     ns = [ask.frame_facts(table.scenes[scene], frame)[1] for scene, frame in frames.tolist()]
+    drive, when = number[table.scene[rows]], np.array(ns, np.int64)[of.ravel()]
     window_ns = round(ask.config.usl.exclude_s * NANOSECONDS)
-    return Times(number[table.scene[rows]], np.array(ns, np.int64)[of.ravel()], window_ns)
+    if len(when) and len(np.unique(drive)) == 1:
+        # Nothing else is there to be like: a short drive's middle must not be lonelier than its ends.
+        window_ns = min(window_ns, int(np.ptp(when)) // LEAST_WINDOWS)
+    return Times(drive, when, window_ns)
 
 
 def by_turns(picks: Int64, cluster: Int64, score: Float64) -> Int64:
@@ -106,7 +114,7 @@ def why(dense: Float64, cluster: Int64) -> Why:
 
     def reason(row: int, scores: dict[str, float]) -> str:
         below = np.searchsorted(ascending, dense[row], side="left") / len(dense)
-        return f"stands for {size[cluster[row]]} units that look alike; more like it elsewhere than of {100 * below:.0f} % of all"
+        return f"stands for {size[cluster[row]]} units that look alike; {100 * below:.0f} % of all have less like them elsewhere"
 
     return reason
 
