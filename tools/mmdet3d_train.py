@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A detector to try the bridge with, where no pretrained weights are at hand: mmdet3d's PointPillars, a short training.
 
-    python tools/mmdet3d_train.py simulate --frames 40 --hz 1 --seed 3 --out sim --boxes sim_boxes    (lidal3d's environment)
-    DIR/bin/python tools/mmdet3d_train.py train sim --boxes sim_boxes --steps 300 --out weights.pth     (mmdet3d's)
+    python tools/mmdet3d_train.py simulate --frames 120 --hz 1 --seed 3 --out sim --boxes sim_boxes    (lidal3d's environment)
+    DIR/bin/python tools/mmdet3d_train.py train sim --boxes sim_boxes --steps 1200 --batch 1 --out weights.pth     (mmdet3d's)
     python tools/mmdet3d_train.py compare boxes --truth sim_boxes                                       (either)
 
 `simulate` writes a simulated drive and the boxes of its cars, people and cyclists in the format that `detect` writes,
@@ -165,7 +165,8 @@ def train(
         load_weights(net, initial, trust=False)
     net.train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps, pct_start=0.3)
+    # A batch of one square: at 3e-3 the loss leapt up again and again.
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps, pct_start=0.3)
     samples, began, losses = endless_samples(drive_path, boxes_path, np.random.default_rng(seed)), perf_counter(), []
     for step in range(1, steps + 1):
         data = packed([next(samples) for _ in range(batch)])
