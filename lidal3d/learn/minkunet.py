@@ -37,7 +37,7 @@ class ResidualBlock(nn.Module):
         """(V, C_in) to (V, C_out)."""
         y = self.second(relu(self.first(x)))
         shortcut = x if self.shortcut is None else self.shortcut(x)
-        return relu(SparseTensor(y.features.add_(shortcut.features), x.level))
+        return relu(SparseTensor(y.features + shortcut.features, x.level))
 
 
 def _blocks(channels_in: int, channels_out: int, count: int) -> nn.Sequential:

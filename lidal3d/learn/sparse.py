@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from lidal3d.learn.backends import convolve, normalise
+from lidal3d.learn.backends import convolve
 from lidal3d.learn.kernel_maps import KernelMap, identity_map, strided_map, submanifold_map
 from lidal3d.learn.together import norm_together, together
 
@@ -80,8 +80,6 @@ class VoxelNorm(nn.BatchNorm1d):
         others = together() if self.training else None
         if others is not None:
             return norm_together(self, features, others)
-        if self.training and normalise.computes(self, features):
-            return normalise.batch_norm(self, features)
         if self.training and len(features) == 1:
             scale, shift = folded_norm(self)
             return features * scale + shift

@@ -24,7 +24,7 @@ _INDEX = ir.IntType(64)
 _FUSE = ("contract",)
 
 
-class Emitter:
+class _Emitter:
     """Pointers, loads and stores of one call of a tile."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
@@ -49,26 +49,15 @@ class Emitter:
     def vector(self, pointer: Any, number: int) -> Any:
         return self.builder.load(self.vector_at(pointer, number), align=4)
 
-    def vectors(self, pointer: Any, count: int) -> list[Any]:
-        return [self.vector(pointer, number) for number in range(count)]
-
-    def put(self, pointer: Any, values: list[Any]) -> None:
-        for number, value in enumerate(values):
-            self.builder.store(value, self.vector_at(pointer, number), align=4)
-
     def splat(self, pointer: Any, index: Any) -> Any:
-        return self.spread(self.entry(pointer, index))
-
-    def spread(self, number: Any) -> Any:
-        first = self.builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), number, ir.IntType(32)(0))
+        first = self.builder.insert_element(
+            ir.Constant(_VECTOR, ir.Undefined), self.entry(pointer, index), ir.IntType(32)(0)
+        )
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return self.builder.shuffle_vector(first, ir.Constant(_VECTOR, ir.Undefined), zeros)
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         return self.builder.fadd(self.builder.fmul(a, b, flags=_FUSE), c, flags=_FUSE)
-
-    def subtract_product(self, c: Any, a: Any, b: Any) -> Any:
-        return self.builder.fsub(c, self.builder.fmul(a, b, flags=_FUSE), flags=_FUSE)
 
     def add_to(self, pointer: Any, number: int, value: Any) -> None:
         place = self.vector_at(pointer, number)
@@ -106,7 +95,7 @@ def product_tile(rows: int, vectors: int) -> Any:
     """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        e = Emitter(context, builder, signature, arguments)
+        e = _Emitter(context, builder, signature, arguments)
         x, inputs, w, outputs, y, pair, depth, weight, width, column = e.arguments
         pairs = [builder.add(pair, _INDEX(r)) for r in range(rows)]
         sources = [e.row(x, e.entry(inputs, p), depth, _INDEX(0)) for p in pairs]
@@ -144,7 +133,7 @@ def outer_tile(rows: int, vectors: int) -> Any:
     """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        e = Emitter(context, builder, signature, arguments)
+        e = _Emitter(context, builder, signature, arguments)
         x, inputs, dy, outputs, dw, first, last, depth, weight, width, channel, column = e.arguments
 
         def body(pair: Any, sums: list[Any]) -> list[Any]:
