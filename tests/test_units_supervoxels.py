@@ -15,7 +15,8 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
 from lidal3d.config import UnitsConfig
-from lidal3d.units.growing import ANGLE, BRIGHT, STEP, close_ranks, edge_lengths, grow
+from lidal3d.units.disjoint import close_ranks
+from lidal3d.units.growing import ANGLE, BRIGHT, STEP, edge_lengths, grow
 from lidal3d.units.make import make_partition
 from lidal3d.units.merging import Limits, Regions, merge, merge_cost
 from lidal3d.units.patches import patch_pairs, patch_sums

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,6 +86,30 @@ def carry_labels(
     Raises:
         DataError: a sweep or a pose of a scene is damaged.
     """
+    return carried_labels(
+        own,
+        scenes,
+        classes,
+        config.weight,
+        folder,
+        lambda scene, labelled: _carried_in_scene(own, scene, labelled, config),
+    )
+
+
+def carried_labels(
+    own: LedgerLabels,
+    scenes: Mapping[str, Scene],
+    classes: tuple[str, ...],
+    weight: float,
+    folder: Path,
+    of_scene: Callable[[Scene, list[int]], Iterator[tuple[int, npt.NDArray[np.uint8]]]],
+) -> CarriedLabels:
+    """Labels that are carried scene by scene, by way of files in `folder`, which is made anew.
+
+    Args:
+        weight: of a carried label in training.
+        of_scene: (scene, its labelled frames) -> (frame index, carried labels (N,), 255 for none) of frames that get any.
+    """
     if folder.is_dir():
         shutil.rmtree(folder)
     store = LabelStore.open_or_create(folder, classes)
@@ -94,10 +118,10 @@ def carry_labels(
     for frame in own.frames(scenes):
         by_scene.setdefault(frame.scene.id, []).append(frame.index)
     for scene, labelled in sorted(by_scene.items()):
-        for index, carried in _carried_in_scene(own, scenes[scene], labelled, config):
+        for index, carried in of_scene(scenes[scene], labelled):
             store.write(scene, scenes[scene].frame_names[index], carried)
             counts[scene, index] = int((carried != IGNORE).sum())
-    return CarriedLabels(own, store, config.weight, counts)
+    return CarriedLabels(own, store, weight, counts)
 
 
 def counts_of(labels: CarriedLabels, world: World) -> dict[str, int]:

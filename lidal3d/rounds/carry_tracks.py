@@ -10,15 +10,13 @@ label (Alfani et al., ICPR 2022) is used here on answers; the thresholds are thi
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.rounds.carry import CarriedLabels
-from lidal3d.rounds.label_store import LabelStore
+from lidal3d.rounds.carry import CarriedLabels, carried_labels
 from lidal3d.rounds.masks import LedgerLabels
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.scene import Scene
@@ -49,19 +47,12 @@ def carry_by_track(
     Raises:
         DataError: a sweep is damaged, or its tracks are missing or of another sweep.
     """
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    store = LabelStore.open_or_create(folder, classes)
-    counts = {}
-    by_scene: dict[str, list[int]] = {}
-    for frame in own.frames(scenes):
-        by_scene.setdefault(frame.scene.id, []).append(frame.index)
-    for name, labelled in sorted(by_scene.items()):
-        answers = _answers(own, scenes[name], labelled, tracks, len(classes))
-        for index, carried in _carried(own, scenes[name], set(labelled), answers, tracks):
-            store.write(name, scenes[name].frame_names[index], carried)
-            counts[name, index] = int((carried != IGNORE).sum())
-    return CarriedLabels(own, store, weight, counts)
+
+    def of_scene(scene: Scene, labelled: list[int]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+        answers = _answers(own, scene, labelled, tracks, len(classes))
+        return _carried(own, scene, set(labelled), answers, tracks)
+
+    return carried_labels(own, scenes, classes, weight, folder, of_scene)
 
 
 def answers_of_tracks(

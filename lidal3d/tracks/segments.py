@@ -18,6 +18,7 @@ from numba import njit
 from lidal3d.config import TracksConfig
 from lidal3d.scene.pose import transform
 from lidal3d.tracks.ground import is_ground
+from lidal3d.units.disjoint import close_ranks, root_of
 from lidal3d.units.points import finite_xyz
 from lidal3d.units.voxels import voxelise
 
@@ -97,7 +98,7 @@ def segments_of(standing: Standing, min_points: int) -> Segments:
 def _touching(xyz: Float64, voxel_m: float) -> npt.NDArray[np.int32]:
     """(K,) component of each point among touching voxels, numbered in the order of the first point of each."""
     voxels = voxelise(xyz, np.zeros(len(xyz), np.int64), voxel_m, DOUBLING_M)
-    return _close_ranks(_components(voxels.starts, voxels.neighbours)[voxels.point_voxel])
+    return close_ranks(_components(voxels.starts, voxels.neighbours)[voxels.point_voxel])[0]
 
 
 @njit(cache=True, nogil=True)
@@ -106,35 +107,14 @@ def _components(starts, neighbours):  # type: ignore[no-untyped-def]
     parent = np.arange(len(starts) - 1, dtype=np.int32)
     for a in range(len(parent)):
         for e in range(starts[a], starts[a + 1]):
-            root, other = _root(parent, a), _root(parent, neighbours[e])
+            root, other = root_of(parent, a), root_of(parent, neighbours[e])
             if root < other:
                 parent[other] = root
             elif other < root:
                 parent[root] = other
     for a in range(len(parent)):
-        parent[a] = _root(parent, a)
+        parent[a] = root_of(parent, a)
     return parent
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _root(parent, a):  # type: ignore[no-untyped-def]
-    while parent[a] != a:
-        parent[a] = parent[parent[a]]
-        a = parent[a]
-    return a
-
-
-@njit(cache=True, nogil=True)
-def _close_ranks(labels):  # type: ignore[no-untyped-def]
-    number = np.full(labels.max() + 1 if len(labels) else 0, -1, np.int32)
-    closed = np.empty(len(labels), np.int32)
-    count = 0
-    for i in range(len(labels)):
-        if number[labels[i]] < 0:
-            number[labels[i]] = count
-            count += 1
-        closed[i] = number[labels[i]]
-    return closed
 
 
 def _cut_wide(

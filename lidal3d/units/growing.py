@@ -81,17 +81,3 @@ def grow(order, starts, neighbours, lengths, radius):  # type: ignore[no-untyped
                     heapq.heappush(heap, (through, b))
         seeds += 1
     return patch, seeds
-
-
-@njit(cache=True, nogil=True)
-def close_ranks(labels):  # type: ignore[no-untyped-def]
-    """Labels renumbered 0, 1, … in order of first appearance, and how many there are."""
-    number = np.full(max(labels.max() + 1, 0) if len(labels) else 0, -1, np.int32)
-    closed = np.empty(len(labels), np.int32)
-    count = 0
-    for i in range(len(labels)):
-        if number[labels[i]] < 0:
-            number[labels[i]] = count
-            count += 1
-        closed[i] = number[labels[i]]
-    return closed, count

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from lidal3d.units.disjoint import root_of
 from lidal3d.units.surface import covariance, eigenvalues
 from lidal3d.units.voxels import cells_per_metre
 
@@ -120,14 +121,6 @@ def _added(one, other):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _root(parent, a):  # type: ignore[no-untyped-def]
-    while parent[a] != a:
-        parent[a] = parent[parent[a]]
-        a = parent[a]
-    return a
-
-
 @njit(cache=True, nogil=True)
 def _start(sums, bounds):  # type: ignore[no-untyped-def]
     count = len(sums)
@@ -157,7 +150,7 @@ def _best(a, regions, links, limits, seen, mark):  # type: ignore[no-untyped-def
     best, cheapest = -1, np.inf
     link, before = links.head[a], -1
     while link >= 0:
-        b = _root(regions.parent, links.target[link])
+        b = root_of(regions.parent, links.target[link])
         if b == a or seen[b] == mark:
             if before < 0:
                 links.head[a] = links.following[link]
@@ -223,5 +216,5 @@ def merge(sums, bounds, pairs, limits):  # type: ignore[no-untyped-def]
         if b >= 0:
             heapq.heappush(heap, (cost, a, b, regions.version[a], regions.version[b]))
     for a in range(len(sums)):
-        regions.parent[a] = _root(regions.parent, a)
+        regions.parent[a] = root_of(regions.parent, a)
     return regions.parent

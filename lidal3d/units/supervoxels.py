@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from lidal3d.units.growing import close_ranks, edge_lengths, grow
+from lidal3d.units.disjoint import close_ranks
+from lidal3d.units.growing import edge_lengths, grow
 from lidal3d.units.merging import Limits, merge
 from lidal3d.units.patches import patch_pairs, patch_sums
 from lidal3d.units.points import finite_xyz
