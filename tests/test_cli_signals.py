@@ -61,7 +61,7 @@ def test_a_queue_by_predicted_loss_and_by_temporal_discrepancy(given: Path, lida
 def test_what_is_missing_is_said_in_one_line(given: Path, lidal3d: CommandLine) -> None:
     asked = ("score", given / "drive", "--model", given / "first", "--out", given / "nothing", *SCORE)
     for strategy, said in (
-        ("tod", "strategy 'tod' needs earlier; give --earlier-model"),
+        ("tod", "strategy 'tod' needs an earlier model; give --earlier-model"),
         ("learning_loss", "the model has no loss head; train the model with --set learning_loss.weight=1"),
     ):
         done = lidal3d(*asked, "--strategy", strategy)

@@ -60,7 +60,8 @@ def units(kind, *more):
 def test_images_by_a_vit(drive, vit, tmp_path, lidal3d):
     scores = tmp_path / "scores"
     ask = ("score", f"{drive}@image_2", "--encoder", vit, "--strategy", "geal", *units("image"))
-    lidal3d.fine(*ask, "--set", "geal.patterns=4", "-o", scores)
+    said = lidal3d.fine(*ask, "--set", "geal.patterns=4", "-o", scores)
+    assert "--strategy geal --budget 1%" in said  # not the default strategy, which pictures lack the columns of
     pool = read_pool(scores)
     assert pool.patterns.shape == (FRAMES, 4, 64)
     assert np.isfinite(pool.patterns[:, 0]).all()

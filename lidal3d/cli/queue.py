@@ -111,7 +111,7 @@ def score(
         )  # fmt: skip
     if result.table is None:
         say(f"{out}: shard {shard} done; when all are: lidal3d merge {out} … --out scores")
-    _say_scored(out, result)
+    _say_scored(out, result, strategy or ())
 
 
 def _refuse_for_boxes(share: tuple[int, int], strategies: Sequence[str] | None) -> None:
@@ -326,7 +326,7 @@ def _of_pictures(selection: Selection) -> bool:
     return any(pick.kind in OF_PICTURES for pick in selection.picks)
 
 
-def _say_scored(out: Path, result: ScoreResult) -> None:
+def _say_scored(out: Path, result: ScoreResult, strategies: Sequence[str] = ()) -> None:
     from lidal3d.cli.progress import count, facts, say
     from lidal3d.units.make import OF_PICTURES
 
@@ -336,6 +336,8 @@ def _say_scored(out: Path, result: ScoreResult) -> None:
         table = result.table
         frames, points = len({*zip(table.scene.tolist(), table.frame.tolist(), strict=True)}), int(table.points.sum())
         elements = "pixels" if table.kind in OF_PICTURES else "points"
+        # Without divergence (of pictures, of an encoder alone) the strategy that is taken by default can't choose.
+        named = "" if "divergence" in table.scores else f"--strategy {strategies[0] if strategies else 'random'} "
         coverage = []
         if "coverage" in table.scores:
             seen = float((table.score("coverage") * table.points).sum()) / max(points, 1)
@@ -344,7 +346,7 @@ def _say_scored(out: Path, result: ScoreResult) -> None:
             ("scored", f"{count(len(table), 'region')} ({table.kind}) in {count(frames, 'frame')}, {points:,} {elements}"),
             *coverage,
             ("scores", str(out)),
-            ("next", f"lidal3d select {out} --budget 1% --out queue"),
+            ("next", f"lidal3d select {out} {named}--budget 1% --out queue"),
         ]))  # fmt: skip
     _say_failed(out, result)
 

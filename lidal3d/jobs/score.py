@@ -31,7 +31,7 @@ from lidal3d.select.pseudo import is_off
 from lidal3d.settings.geal import OF_SCORING
 from lidal3d.strategies import STRATEGIES, Strategy, strategy_named
 from lidal3d.strategies.kinds import PICTURES, kinds_in_words
-from lidal3d.strategies.strategy import HOW_TO_GET
+from lidal3d.strategies.strategy import HOW_TO_GET, SIGNAL_WORDS
 from lidal3d.strategies.wanted import EXTRAS, Wanted, needing
 from lidal3d.tracks.units import KIND as TRACK
 from lidal3d.units import make_partition
@@ -204,7 +204,7 @@ def refuse_lacking(
                 )
     for signal in (sources or SignalSources()).absent:
         for name in needing(strategies, signal):
-            raise UsageError(f"strategy '{name}' needs {signal.replace('_', ' ')}; {HOW_TO_GET[signal]}")
+            raise UsageError(f"strategy '{name}' needs {SIGNAL_WORDS.get(signal, signal)}; {HOW_TO_GET[signal]}")
     for extra in EXTRAS:
         names, reason = needing(strategies, extra), predictions.lacks(extra)
         if names and reason:

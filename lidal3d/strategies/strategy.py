@@ -25,6 +25,7 @@ OURS = "this package"
 # one: see `lidal3d.jobs.signals`.
 OF_ENCODER = ("embeddings", "patterns", "pretext")
 SIGNALS = (*OF_ENCODER, "earlier", "loss_head")
+SIGNAL_WORDS = {"pretext": "the loss of a pretext task", "earlier": "an earlier model", "loss_head": "a loss head"}
 
 # How what is missing is made: of the model or the predictions, before scoring …
 HOW_TO_GET = {
