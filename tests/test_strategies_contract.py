@@ -36,7 +36,8 @@ ALL = pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES.ke
 PARTLY_RANDOM = ("portfolio", "lidal_validated")
 # These leave money that would buy a unit: near units, a scene's cap, or whole frames.
 THRIFTY = ("lidal", "lidal_human", "lidal_divergence", "lidal_entropy", "lidal_validated", "lidal_by_track",
-           "entropy_scene_cap", "random_frames", "cdal", "d2ada_frames")  # fmt: skip
+           "entropy_scene_cap", "random_frames", "cdal", "d2ada_frames", "d2ada_apart",
+           "entropy_apart")  # fmt: skip
 
 
 def run(

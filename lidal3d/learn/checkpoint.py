@@ -8,20 +8,17 @@ through.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lidal3d.errors import DataError
-from lidal3d.files import remove_abandoned, replacing
+from lidal3d.files import remove_abandoned
+from lidal3d.learn.tensor_file import read_tensors, write_tensors
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 HEADER_KEY = "lidal3d-checkpoint"
@@ -79,13 +76,7 @@ def save_checkpoint(
         tensors |= {f"optimiser/{name}/{key}": value for key, value in optimiser.state[parameter].items()}
     tensors |= {f"beside/{name}": tensor for name, tensor in (beside or {}).items()}
     header = {"format": FORMAT, "training": training, "step": step, "sampler": sampler}
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    path = folder / CHECKPOINT_FILE
-    with replacing(path) as temporary:
-        try:
-            save_file(plain, os.fspath(temporary), metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
-        except SafetensorError as error:
-            raise DataError(f"{path}: cannot write ({error}); free space or choose another --out") from None
+    write_tensors(folder / CHECKPOINT_FILE, HEADER_KEY, header, tensors)
 
 
 def load_checkpoint(folder: Path, training: str) -> Checkpoint | None:
@@ -99,14 +90,12 @@ def load_checkpoint(folder: Path, training: str) -> Checkpoint | None:
         remove_abandoned(folder)
     if not path.is_file():
         return None
+    header, tensors = read_tensors(path, HEADER_KEY, "remove it")
     try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         found, number = header["training"], header["format"]
         checkpoint = Checkpoint(int(header["step"]), dict(header["sampler"]), tensors)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a whole checkpoint ({str(error).splitlines()[0]}); remove it") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: its header is not a checkpoint's ({error}); remove it") from None
     if number != FORMAT or found != training:
         raise DataError(
             f"{path}: of another training ({found}, format {number}) than this one ({training}, format {FORMAT}); "

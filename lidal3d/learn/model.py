@@ -8,21 +8,17 @@ never be of different trainings. Nothing in the file is executed on loading.
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from lidal3d.errors import DataError, UsageError
-from lidal3d.files import replacing
 from lidal3d.learn.architecture import Architecture, Network
 from lidal3d.learn.loss_prediction.trained import TrainedHead
 from lidal3d.learn.networks import build
+from lidal3d.learn.tensor_file import read_tensors, write_tensors
 
 MODEL_FILE = "model.safetensors"
 HEADER_KEY = "lidal3d"
@@ -74,12 +70,7 @@ class Model:
         }
         if self.loss_head is not None:
             header["loss_head"] = self.loss_head.to_dict()
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
-        with replacing(path) as temporary:
-            try:
-                save_file(tensors, os.fspath(temporary), metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
-            except SafetensorError as error:
-                raise DataError(f"{path}: cannot write ({error}); free space or choose another --out") from None
+        write_tensors(path, HEADER_KEY, header, self._tensors())
         return path
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -139,17 +130,9 @@ def load_model(
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise DataError(f"{path}: no model there; make one with `lidal3d train`")
-    try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except KeyError:
-        raise DataError(f"{path}: safetensors without a lidal3d header; only models of `lidal3d train` open") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a whole safetensors file ({str(error).splitlines()[0]})") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        number = header.get("format") if isinstance(header, dict) else None
-        raise DataError(f"{path}: model format {number}, this lidal3d reads {FORMAT}; train it again")
+    header, tensors = read_tensors(path, HEADER_KEY, "only models of `lidal3d train` open")
+    if header.get("format") != FORMAT:
+        raise DataError(f"{path}: model format {header.get('format')}, this lidal3d reads {FORMAT}; train it again")
     return header, tensors
 
 

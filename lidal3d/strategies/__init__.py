@@ -18,7 +18,7 @@ from lidal3d.strategies.combine import (
     ENTROPY_SCENE_CAP,
 )
 from lidal3d.strategies.coreset import CORESET
-from lidal3d.strategies.d2ada import D2ADA, D2ADA_DENSITY, D2ADA_FRAMES
+from lidal3d.strategies.d2ada import D2ADA, D2ADA_APART, D2ADA_DENSITY, D2ADA_FRAMES
 from lidal3d.strategies.dalbt import DALBT, DALBT_TWINS
 from lidal3d.strategies.density import DENSITY
 from lidal3d.strategies.geal import FREESEL, GEAL, GEAL_V1
@@ -33,6 +33,7 @@ from lidal3d.strategies.random import RANDOM, RANDOM_FRAMES, RANDOM_STRATIFIED
 from lidal3d.strategies.ranked import (
     BALD,
     ENTROPY,
+    ENTROPY_APART,
     INTERFRAME_ENTROPY,
     LEAST_CONFIDENCE,
     MARGIN,
@@ -57,6 +58,7 @@ _ALL = (
     LEAST_CONFIDENCE,
     MARGIN,
     ENTROPY,
+    ENTROPY_APART,
     SEGMENT_ENTROPY,
     MC_ENTROPY,
     BALD,
@@ -71,6 +73,7 @@ _ALL = (
     ANNOTATOR,
     HPAL,
     D2ADA,
+    D2ADA_APART,
     D2ADA_DENSITY,
     D2ADA_FRAMES,
     VAAL,

@@ -59,20 +59,24 @@ class Compared:
         category = ask.pool.probability_rows[some.rows].argmax(axis=1).astype(np.int64)
         return cls(of_pool[some.rows], category, weight, best[some.rows], found, table)
 
-    def order(self, some: Candidates, money: int) -> Int64:
-        """Candidates that `money` buys: the largest ratios within each class's part, and what is left of that by ratio."""
-        present = np.bincount(self.category, minlength=len(self.weight)) > 0
+    def order(self, some: Candidates, money: int, among: Int64) -> Int64:
+        """Candidates that `money` buys: the largest ratios within each class's part, and what is left of that by ratio.
+
+        Args:
+            among: those that may be bought, the largest ratio first.
+        """
+        present = np.bincount(self.category[among], minlength=len(self.weight)) > 0
         part = np.where(present, self.weight, 0)
         limits = np.floor(money * part / part.sum()).astype(np.int64)
-        order = np.argsort(-self.ratio, kind="stable")
-        inside = within_quotas(order, some.costs.unit, self.category, limits)
-        chosen, others = order[inside], order[~inside]
+        inside = within_quotas(among, some.costs.unit, self.category, limits)
+        chosen, others = among[inside], among[~inside]
         left = money - int(some.costs.unit[chosen].sum())
         return np.concatenate([chosen, affordable_of(others, some.costs.unit, left)])
 
-    def released_order(self, some: Candidates, money: int) -> Int64:
+    def released_order(self, some: Candidates, money: int, among: Int64) -> Int64:
         """Class by class `weight` candidates in turn, of the best of each class; what is bought already falls out late."""
-        usable = np.flatnonzero(self.best & (self.weight[self.category] > 0))
+        among = np.sort(among)
+        usable = among[self.best[among] & (self.weight[self.category[among]] > 0)]
         place = place_in_class(-self.ratio[usable], self.category[usable])
         turn = place // np.maximum(self.weight[self.category[usable]], 1)
         order = usable[np.lexsort((place, self.category[usable], turn))]

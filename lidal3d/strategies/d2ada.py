@@ -11,6 +11,7 @@ from 0, so that its first round spends twice its budget, exceeds every budget by
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from lidal3d.select.reason import number, percent
 from lidal3d.select.selection import Selection
@@ -21,9 +22,11 @@ from lidal3d.strategies.spend import (
     Float64,
     Int64,
     Why,
+    apart_m,
     buy_frames,
     buy_in_order,
     candidates,
+    far_apart,
     frame_costs,
     why_by_score,
 )
@@ -51,21 +54,35 @@ def d2ada_density(ask: Ask) -> Selection:
     return _in_two_parts(ask, 1.0)
 
 
-def _in_two_parts(ask: Ask, share: float) -> Selection:
-    some = _candidates(ask)
+def d2ada_apart(ask: Ask) -> Selection:
+    """As d2ada, no two within `select.min_distance_m`: a sweep is seen again in the next, a superpixel of the paper isn't."""
+    settings = ask.config.d2ada
+    return _in_two_parts(ask, density_share(ask.history.rounds + 1, settings.alpha, settings.beta), apart=True)
+
+
+def _in_two_parts(ask: Ask, share: float, *, apart: bool = False) -> Selection:
+    some = _candidates(ask, apart)
     found = Compared.of(ask, some)
     money = int(share * some.limit)
-    first = found.released_order(some, money) if ask.config.d2ada.rule == "paper" else found.order(some, money)
+    among = far_apart(ask, some, found.ratio) if apart else np.argsort(-found.ratio, kind="stable")
+    rule = found.released_order if ask.config.d2ada.rule == "paper" else found.order
+    first = rule(some, money, among)
     entropy = ask.pool.table.score(ENTROPY)[some.rows]
     rest = np.argsort(-entropy, kind="stable")
     rest = rest[~np.isin(rest, first)]
     why = _why(ask, found, some, entropy, set(first.tolist()))
-    return buy_in_order(ask, some, np.concatenate([first, rest]), why, found.table)
+    return buy_in_order(ask, some, np.concatenate([first, rest]), why, found.table, apart_m(ask) if apart else 0.0)
 
 
-def _candidates(ask: Ask) -> Candidates:
-    entropy, pool = ask.pool.table.score(ENTROPY), ask.pool
-    return candidates(ask, {ENTROPY: entropy, "features": pool.feature_rows, "probabilities": pool.probability_rows})
+def _candidates(ask: Ask, apart: bool = False) -> Candidates:
+    pool = ask.pool
+    entropy = pool.table.score(ENTROPY)
+    known: dict[str, npt.NDArray] = {
+        ENTROPY: entropy,
+        "features": pool.feature_rows,
+        "probabilities": pool.probability_rows,
+    }
+    return candidates(ask, known, apart=apart)
 
 
 def _why(ask: Ask, found: Compared, some: Candidates, entropy: Float64, first: set[int]) -> Why:
@@ -128,6 +145,10 @@ D2ADA = Strategy(
 D2ADA_DENSITY = Strategy(
     "d2ada_density", "this package, an ablation of D2ADA", "as d2ada by density alone in every round",
     d2ada_density, _NEEDS, (ENTROPY,), currencies=COUNTED,
+)  # fmt: skip
+D2ADA_APART = Strategy(
+    "d2ada_apart", "this package, after D2ADA", "as d2ada, no two units near each other", d2ada_apart, _NEEDS, (ENTROPY,),
+    currencies=COUNTED,
 )  # fmt: skip
 D2ADA_FRAMES = Strategy(
     "d2ada_frames", "this package, after D2ADA", "whole frames, by their best regions of each class as d2ada sees them",

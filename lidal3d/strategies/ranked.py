@@ -13,26 +13,30 @@ from collections.abc import Callable
 import numpy as np
 
 from lidal3d.select.selection import Selection
-from lidal3d.strategies.spend import Candidates, Float64, buy, candidates, why_by_score
+from lidal3d.strategies.spend import Candidates, Float64, apart_m, buy, candidates, why_by_score
 from lidal3d.strategies.strategy import OURS, Ask, Strategy
 
 Rule = Callable[[Ask], Selection]
 
 
-def by_column(column: str, *, smallest_first: bool = False) -> Rule:
-    """The rule "largest (or smallest) value of a score column first"."""
+def by_column(column: str, *, smallest_first: bool = False, apart: bool = False) -> Rule:
+    """The rule "largest (or smallest) value of a score column first", with or without redundancy removal."""
 
     def rule(ask: Ask) -> Selection:
-        some, score = scored_candidates(ask, column, smallest_first=smallest_first)
-        return buy(ask, some, score, why_by_score(ask, column, score))
+        some, score = scored_candidates(ask, column, smallest_first=smallest_first, apart=apart)
+        return buy(
+            ask, some, score, why_by_score(ask, column, score), min_distance_m=apart_m(ask) if apart else 0.0
+        )  # fmt: skip
 
     return rule
 
 
-def scored_candidates(ask: Ask, column: str, *, smallest_first: bool = False) -> tuple[Candidates, Float64]:
+def scored_candidates(
+    ask: Ask, column: str, *, smallest_first: bool = False, apart: bool = False
+) -> tuple[Candidates, Float64]:
     """The candidates whose score is known, and their scores (K,), negative where the smallest comes first."""
     values = ask.pool.table.score(column)
-    some = candidates(ask, {column: values})
+    some = candidates(ask, {column: values}, apart=apart)
     return some, np.negative(values[some.rows]) if smallest_first else values[some.rows]
 
 
@@ -50,6 +54,10 @@ MARGIN = _ranked(
     smallest_first=True,
 )  # fmt: skip
 ENTROPY = _ranked("entropy", "Shannon, 1948", "the largest mean entropy of a point's prediction", "softmax_entropy")
+ENTROPY_APART = Strategy(
+    "entropy_apart", OURS + ", with LiDAL's redundancy removal", "as entropy, no two units near each other",
+    by_column("softmax_entropy", apart=True), columns=("softmax_entropy",),
+)  # fmt: skip
 SEGMENT_ENTROPY = _ranked(
     "segment_entropy", "a baseline in the code of ReDAL and LiDAL",
     "the largest entropy of the histogram of predicted classes in a unit", "segment_entropy",

@@ -58,12 +58,19 @@ class Candidates:
         return Candidates(self.rows[places], costs, self.frame[places], self.limit, self.budget)
 
 
-def candidates(ask: Ask, known: Mapping[str, npt.NDArray] | None = None, min_points: int | None = None) -> Candidates:
+def candidates(
+    ask: Ask,
+    known: Mapping[str, npt.NDArray] | None = None,
+    min_points: int | None = None,
+    *,
+    apart: bool = False,
+) -> Candidates:
     """The units that can be chosen: in key frames, never labelled, large enough, and with everything known.
 
     Args:
         known: name -> (R,) or (R, K) what must be finite, with its name for the message.
         min_points: in place of `select.min_points`.
+        apart: none within `select.min_distance_m` of what earlier rounds labelled, where `select.earlier_rounds` says.
 
     Raises:
         DataError: there are none.
@@ -74,7 +81,12 @@ def candidates(ask: Ask, known: Mapping[str, npt.NDArray] | None = None, min_poi
     finite = np.ones(len(table), bool)
     for values in (known or {}).values():
         finite &= np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(axis=1)
-    rules = SelectConfig(score=name, earlier_rounds=False, min_points=min_points or select.min_points)
+    rules = SelectConfig(
+        score=name,
+        earlier_rounds=apart and select.earlier_rounds,
+        min_distance_m=select.min_distance_m,
+        min_points=min_points or select.min_points,
+    )
     marked = table.with_scores(**{name: np.where(finite, 0.0, np.nan)})
     rows = candidate_rows(marked, rules, ask.history)
     budget = parse_budget(select.budget)
@@ -88,26 +100,42 @@ def labelled_rows(ask: Ask, known: npt.NDArray) -> Int64:
     return np.flatnonzero(is_labelled(ask.pool.table, ask.history) & np.isfinite(known).all(axis=1))
 
 
-def buy(ask: Ask, some: Candidates, score: Float64, why: Why, table: ScoreTable | None = None) -> Selection:
+def buy(
+    ask: Ask, some: Candidates, score: Float64, why: Why, table: ScoreTable | None = None, min_distance_m: float = 0.0
+) -> Selection:
     """Take the units with the largest scores as long as the budget lasts; what doesn't fit is passed over.
 
     Args:
         score: (K,) of the candidates, finite; ties go by the order of the candidates.
         why: (candidate, its scores) -> the reason.
         table: the pool's table with further columns to note in the picks.
+        min_distance_m: no two of a scene nearer than this; the first one stays.
     """
     table = ask.pool.table if table is None else table
     pool = pool_of_rows(table, some.rows, some.costs, score, np.zeros(len(score)))
-    choice = choose(pool, some.limit, 0.0, frame_fee=some.costs.frame_fee)
+    choice = choose(pool, some.limit, min_distance_m, frame_fee=some.costs.frame_fee)
     picks = picks_of(choice, table, some.rows, some.costs, ask.frame_facts, why)
     steps = some.costs.steps
     return Selection(picks, ask.name, some.budget.currency, some.limit / steps, choice.used / steps)
 
 
-def buy_in_order(ask: Ask, some: Candidates, order: Int64, why: Why, table: ScoreTable | None = None) -> Selection:
+def buy_in_order(
+    ask: Ask, some: Candidates, order: Int64, why: Why, table: ScoreTable | None = None, min_distance_m: float = 0.0
+) -> Selection:
     """`buy`, in an order of candidates (J,); those that are not in it are never taken. `why` is told their places."""
     falling = -np.arange(len(order), dtype=np.float64)
-    return buy(ask, some.take(order), falling, lambda row, scores: why(int(order[row]), scores), table)
+    return buy(ask, some.take(order), falling, lambda row, scores: why(int(order[row]), scores), table, min_distance_m)
+
+
+def apart_m(ask: Ask) -> float:
+    """The distance between regions that redundancy removal keeps, for the pool's kind of unit."""
+    return ask.config.select.distance_m(ask.pool.table.kind)
+
+
+def far_apart(ask: Ask, some: Candidates, score: Float64) -> Int64:
+    """Candidates, the largest score (K,) first, of which none is within `apart_m` of one with a larger score."""
+    pool = pool_of_rows(ask.pool.table, some.rows, some.costs, score, np.zeros(len(score)))
+    return choose(pool, int(some.costs.unit.sum()), apart_m(ask)).rows
 
 
 def buy_frames(ask: Ask, some: Candidates, frames: Int64, why: Why) -> Selection:

@@ -5,25 +5,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
-from lidal3d.files import replacing
 from lidal3d.learn.model import HEADER_KEY
 from lidal3d.learn.pretrain.encoders import ENCODERS, EncoderNetwork, build_encoder
+from lidal3d.learn.tensor_file import read_header, read_tensors, write_tensors
 
 ENCODER_FILE = "encoder.safetensors"
 WHAT = "encoder"
 FORMAT = 1
+HINT = "make an encoder with `lidal3d pretrain`"
 
 
 @dataclass
@@ -60,14 +56,8 @@ class Pretrained:
             "settings": self.config.model_dump(), "notes": self.notes,
         }  # fmt: skip
         parts = (("encoder", self.encoder), ("head", self.head))
-        tensors = {
-            f"{part}.{name}": t.detach().cpu().contiguous() for part, m in parts for name, t in m.state_dict().items()
-        }
-        with replacing(path) as temporary:
-            try:
-                save_file(tensors, os.fspath(temporary), metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
-            except SafetensorError as error:
-                raise DataError(f"{path}: cannot write ({error}); free space or choose another --out") from None
+        tensors = {f"{part}.{name}": t for part, module in parts for name, t in module.state_dict().items()}
+        write_tensors(path, HEADER_KEY, header, tensors)
         return path
 
 
@@ -75,8 +65,8 @@ def is_pretrained(path: Path | str) -> bool:
     """Whether a folder or a safetensors file is of `lidal3d pretrain`, told from its header."""
     place = encoder_path(path)
     try:
-        return _header(place).get("what") == WHAT
-    except (DataError, OSError):
+        return read_header(place, HEADER_KEY, HINT).get("what") == WHAT
+    except DataError:
         return False
 
 
@@ -103,7 +93,9 @@ def load_pretrained(path: Path | str) -> Pretrained:
     from lidal3d.learn.pretrain.methods import method_named
 
     place = encoder_path(path)
-    header = _header(place)
+    if not place.is_file():
+        raise DataError(f"{place}: no encoder there; make one with `lidal3d pretrain`")
+    header, tensors = read_tensors(place, HEADER_KEY, HINT)
     if header.get("what") != WHAT or header.get("format") != FORMAT:
         raise DataError(
             f"{place}: {header.get('what', 'a model')} of format {header.get('format')}, an encoder of format {FORMAT} is "
@@ -117,7 +109,6 @@ def load_pretrained(path: Path | str) -> Pretrained:
     except (KeyError, TypeError, AttributeError, UsageError) as error:
         raise DataError(f"{place}: its header is not an encoder's ({error}); train it again") from None
     head = method.head(encoder.dimensions, config)
-    tensors = _tensors(place)
     for part, module in (("encoder", encoder), ("head", head)):
         _load(
             place,
@@ -135,25 +126,3 @@ def _load(path: Path, module: nn.Module, tensors: dict[str, Tensor]) -> None:
         if found != needed:
             raise DataError(f"{path}: '{name}' has shape {found}, its header needs {needed}; train it again")
     module.load_state_dict(tensors)
-
-
-def _header(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise DataError(f"{path}: no encoder there; make one with `lidal3d pretrain`")
-    try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER_KEY])
-    except KeyError:
-        raise DataError(
-            f"{path}: safetensors without a lidal3d header; make an encoder with `lidal3d pretrain`"
-        ) from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a whole safetensors file ({str(error).splitlines()[0]})") from None
-    if not isinstance(header, dict):
-        raise DataError(f"{path}: its lidal3d header is no object; train it again")
-    return header
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    with safe_open(os.fspath(path), framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
