@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from lidal3d.config import D2adaConfig
 from lidal3d.scores.density_ratio import LEAST_OF_CLASS, Domain, class_weights, density_ratio
 from lidal3d.scores.density_ratio_released import FullMixture, released_ratio, released_weights
 from lidal3d.scores.folds import NO_FOLD, fold_numbers, held_out, one_a_place
 from lidal3d.scores.mixture import FLOOR, fit_by_bic, fit_mixture, improve, single
 from lidal3d.scores.projection import Projection
+from lidal3d.settings.d2ada import D2adaConfig
 
 DEFAULT = D2adaConfig()
 

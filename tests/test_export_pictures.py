@@ -189,7 +189,7 @@ def test_the_commands_speak_of_pixels_and_lead_to_label_studio(made, tmp_path, c
     lidal3d = CommandLine(capsys)
     queue, out = tmp_path / "queue", tmp_path / "to_label"
     said = lidal3d.fine("select", made.folder / "scores", "--strategy", "entropy", "--out", queue)
-    assert re.search(r"to label +4 regions, [\d,]+ pixels in", said)
+    assert re.search(r"to label +4 superpixels, [\d,]+ pixels in", said)
     assert f"lidal3d export {queue} --format label_studio" in said
     lidal3d.fine("export", queue, "--format", "label_studio", "--out", out)
     assert (out / "tasks.json").exists()

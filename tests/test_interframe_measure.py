@@ -10,12 +10,13 @@ from drives import PlainSource, drive_of, write_predictions
 from scipy.spatial import KDTree
 from scipy.special import kl_div
 
-from lidal3d.config import Config, InterframeConfig
+from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
 from lidal3d.interframe import divergence, entropy, point_scores, score_frames
 from lidal3d.interframe.window import moved_frames, neighbour_frames
 from lidal3d.predictions import PredictionStore
 from lidal3d.scene.pose import transform
+from lidal3d.settings.interframe import InterframeConfig
 
 PAPER = Config.preset("paper").interframe
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from lidal3d.config import TrainConfig
 from lidal3d.errors import DataError
 from lidal3d.learn.architecture import Architecture
 from lidal3d.learn.images.augment import PICTURE_AUGMENTATIONS, PictureView
@@ -21,6 +20,7 @@ from lidal3d.learn.images.unet import Conv, Double, Halve, PixelNorm
 from lidal3d.learn.loss import weighted_sums
 from lidal3d.learn.networks import build
 from lidal3d.learn.sampler import MOST_POINTS, Sampler
+from lidal3d.settings.train import TrainConfig
 
 CLASSES = 3
 CPU = torch.device("cpu")

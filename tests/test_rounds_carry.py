@@ -12,11 +12,11 @@ from drives import drive_of
 from scipy.spatial.distance import cdist
 from test_rounds_labels import CELLS, MAP, Labelled, of_unit
 
-from lidal3d.config import CarryConfig
 from lidal3d.rounds.carry import carry_labels, nearest_labels
 from lidal3d.rounds.masks import Assumed, LedgerLabels
 from lidal3d.rounds.oracle import GroundTruth
 from lidal3d.scene.pose import transform
+from lidal3d.settings.carry import CarryConfig
 
 RADIUS_M = 0.4
 

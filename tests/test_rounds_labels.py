@@ -12,7 +12,7 @@ import pytest
 from drives import drive_of
 from test_rounds_ledger import record
 
-from lidal3d.config import Config, UnitsConfig
+from lidal3d.config import Config
 from lidal3d.errors import DataError
 from lidal3d.rounds.config import InitialSettings
 from lidal3d.rounds.initial import initial_records
@@ -23,6 +23,7 @@ from lidal3d.rounds.training import training_frames
 from lidal3d.rounds.world import World
 from lidal3d.scene.labels import LabelMap
 from lidal3d.select.selection import UnitKey
+from lidal3d.settings.units import UnitsConfig
 from lidal3d.units import make_partition
 
 MAP = LabelMap("tiny", ("a", "b", "c"), ((0, 0, 0),) * 3, {0: 255, 1: 0, 2: 1, 3: 2}, (1, 2, 3))

@@ -138,7 +138,7 @@ def test_superpixels_are_connected_alike_and_follow_colour():
 
 
 def test_units_of_the_other_sensor_are_refused(drive):
-    from lidal3d.config import UnitsConfig
+    from lidal3d.settings.units import UnitsConfig
     from lidal3d.units.make import refuse_other_sensor
 
     pictures, sweeps = open_drive(f"{drive}@image_2"), open_drive(drive)

@@ -16,7 +16,7 @@ import yaml
 from box_drives import CLASSES, write_boxes
 from command_line import CommandLine, leftovers, street, write_drive
 
-from lidal3d.config import BoxesConfig, Config
+from lidal3d.config import Config
 from lidal3d.errors import DataError
 from lidal3d.interframe.boxes import View, compare_boxes, nearest_boxes, placed
 from lidal3d.jobs.score_boxes import score_boxes
@@ -27,6 +27,7 @@ from lidal3d.scene.scene import Frame
 from lidal3d.scores.boxes import box_distribution
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.manifest import read_manifest
+from lidal3d.settings.boxes import BoxesConfig
 from lidal3d.units.boxes import points_in_boxes
 
 FRAMES = 6

@@ -13,11 +13,11 @@ import pytest
 from drives import PlainSource, drive_of
 from scipy.spatial.distance import cdist
 
-from lidal3d.config import TracksConfig
 from lidal3d.errors import DataError
 from lidal3d.jobs.track import track_drive
 from lidal3d.scene.pose import from_rotation_translation, inverse, transform
 from lidal3d.scene.scene import Scene
+from lidal3d.settings.tracks import TracksConfig
 from lidal3d.tracks.association import assign, moves
 from lidal3d.tracks.ground import is_ground
 from lidal3d.tracks.segments import segments_of, standing_parts

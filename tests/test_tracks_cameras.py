@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lidal3d.config import TracksConfig
 from lidal3d.errors import DataError
 from lidal3d.jobs.track import track_drive
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.pixels import picture_shape
 from lidal3d.scene.projection import visible_pixels
 from lidal3d.scene.scene import CameraImage
+from lidal3d.settings.tracks import TracksConfig
 from lidal3d.sim import SimConfig, write_drive
 from lidal3d.tracks.cameras import patches_in, patches_of_scene, patches_of_track, pixel_tracks
 

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from lidal3d.config import Config, UnitsConfig
+from lidal3d.config import Config
 from lidal3d.errors import DataError
+from lidal3d.settings.units import UnitsConfig
 from lidal3d.units.kmeans import BalancedKMeans, size_bounds
 from lidal3d.units.make import OF_PICTURES, PARTITIONS, make_partition
 

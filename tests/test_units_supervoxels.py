@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from lidal3d.config import UnitsConfig
+from lidal3d.settings.units import UnitsConfig
 from lidal3d.units.disjoint import close_ranks
 from lidal3d.units.growing import ANGLE, BRIGHT, STEP, edge_lengths, grow
 from lidal3d.units.make import make_partition

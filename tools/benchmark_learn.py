@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lidal3d.config import TrainConfig
 from lidal3d.files import write_json
 from lidal3d.learn.architecture import Architecture
 from lidal3d.learn.backends import using_backend
@@ -39,6 +38,7 @@ from lidal3d.learn.sampler import Batch, Sampler, ahead
 from lidal3d.learn.sparse import Level
 from lidal3d.learn.threads import own_threads
 from lidal3d.learn.train import Trainer
+from lidal3d.settings.train import TrainConfig
 from lidal3d.sim import SimConfig, simulate
 
 CLASSES = 19

@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from lidal3d.config import Config, D2adaConfig
+from lidal3d.config import Config
 from lidal3d.files import write_json
 from lidal3d.scores.density_ratio import Domain, density_ratio
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.history import History
+from lidal3d.settings.d2ada import D2adaConfig
 from lidal3d.strategies import STRATEGIES, UnitPool
 
 CLASSES, FEATURES, SCENES, UNITS_A_FRAME = 19, 96, 40, 100

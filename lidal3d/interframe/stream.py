@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import InterframeConfig
 from lidal3d.errors import DataError
 from lidal3d.interframe.grid import SweepGrid, build_grid
 from lidal3d.interframe.match import match
@@ -20,6 +19,7 @@ from lidal3d.interframe.window import neighbour_frames
 from lidal3d.predictions.maps import FrameMaps, MapSource, refuse_bad_rows
 from lidal3d.scene.pose import RIGIDITY_TOLERANCE, rigidity_error, transform
 from lidal3d.scene.scene import Scene
+from lidal3d.settings.interframe import InterframeConfig
 
 Failure = Callable[[int, DataError], None]
 Keep = Callable[[int, npt.NDArray[np.float32], FrameMaps], Any]

@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import InterframeConfig
 from lidal3d.scene.pose import Float64
+from lidal3d.settings.interframe import InterframeConfig
 
 
 def neighbour_frames(world_SE3_lidar: Float64, config: InterframeConfig) -> list[npt.NDArray[np.int64]]:

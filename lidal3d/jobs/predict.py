@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lidal3d.config import Config, PredictConfig
+from lidal3d.config import Config
 from lidal3d.errors import DataError, LidalError, UsageError
 from lidal3d.files import TEMPORARY_PREFIX, write_json, write_text
 from lidal3d.jobs.train import CONFIG_FILE, chosen_frames, chosen_scenes
@@ -24,6 +24,7 @@ from lidal3d.predictions.live import LivePredictions
 from lidal3d.predictions.store import HEADER_FILE, RUN_FILE, PredictionStore
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.scene import Frame, Scene
+from lidal3d.settings.predict import PredictConfig
 
 FAILED_FILE = "failed.jsonl"
 FRAMES_A_PART = 16

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import yaml
 
 from lidal3d import __version__
-from lidal3d.config import PRESETS, Config, InterframeConfig
+from lidal3d.config import PRESETS, Config
 from lidal3d.errors import DataError
 from lidal3d.export.queue import LabelQueue
 from lidal3d.files import write_text
@@ -28,6 +28,7 @@ from lidal3d.report.report import ReportInput, render_report
 from lidal3d.scene.open import open_drive
 from lidal3d.scene.scene import Scene
 from lidal3d.scores.table import ScoreTable
+from lidal3d.settings.interframe import InterframeConfig
 from lidal3d.strategies.lidal import LIDAL
 
 if TYPE_CHECKING:

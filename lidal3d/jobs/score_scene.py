@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import InterframeConfig
 from lidal3d.errors import DataError
 from lidal3d.interframe.measure import PointScores
 from lidal3d.interframe.regions import region_scores
@@ -28,6 +27,7 @@ from lidal3d.scene.pixels import CAMERA, COLUMNS
 from lidal3d.scene.scene import Frame, Scene
 from lidal3d.scores.columns import frame_unit_scores
 from lidal3d.scores.table import ScoreTable
+from lidal3d.settings.interframe import InterframeConfig
 from lidal3d.strategies.pool import UnitPool
 from lidal3d.strategies.wanted import Wanted
 from lidal3d.units.base import Partition

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from pydantic import ValidationError
 
-from lidal3d.config import Config, UnitsConfig
+from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
 from lidal3d.jobs.score_arrays import read_pool
 from lidal3d.jobs.score_folder import GUESSES
@@ -37,6 +37,7 @@ from lidal3d.select.members import (
     selection_points,
 )
 from lidal3d.select.selection import Selection
+from lidal3d.settings.units import UnitsConfig
 from lidal3d.strategies import Strategy, UnitPool, strategy_named
 from lidal3d.strategies.lidal import LIDAL
 from lidal3d.strategies.pool import ARRAYS

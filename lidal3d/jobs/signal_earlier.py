@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import PredictConfig
 from lidal3d.errors import DataError
 from lidal3d.jobs.signals import SignalValues
 from lidal3d.predictions.live import LivePredictions
 from lidal3d.predictions.maps import FrameMaps
 from lidal3d.scene.scene import Frame
 from lidal3d.scores.temporal_discrepancy import distance_to_uniform, means_of_top, temporal_discrepancy
+from lidal3d.settings.predict import PredictConfig
 
 if TYPE_CHECKING:
     from lidal3d.learn.model import Model

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lidal3d.config import TracksConfig
 from lidal3d.errors import UsageError
 from lidal3d.files import remove_abandoned
 from lidal3d.parallel.pool import run_tasks
 from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Scene
+from lidal3d.settings.tracks import TracksConfig
 from lidal3d.tracks.scene import track_scene
 from lidal3d.tracks.store import TrackStore
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import TrainConfig
 from lidal3d.errors import DataError, UsageError
 from lidal3d.learn.architecture import Architecture
 from lidal3d.learn.batch import VOXEL_FEATURES
@@ -20,6 +19,7 @@ from lidal3d.learn.sweeps import Sweeps
 from lidal3d.scene.labels import LabelMap
 from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Frame
+from lidal3d.settings.train import TrainConfig
 
 
 def architecture_for(label_map: LabelMap, config: TrainConfig, frames: Sequence[Frame] = ()) -> Architecture:

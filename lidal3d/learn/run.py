@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import hashlib
 
-from lidal3d.config import PredictConfig
 from lidal3d.files import fingerprint
 from lidal3d.learn.model import Model
+from lidal3d.settings.predict import PredictConfig
 
 
 def run_fingerprint(model: Model, config: PredictConfig) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from lidal3d.config import Config, TrainConfig
+from lidal3d.config import Config
 from lidal3d.errors import DataError, UsageError
 from lidal3d.files import fingerprint
 from lidal3d.learn.architecture import Architecture, Network
@@ -37,6 +37,7 @@ from lidal3d.learn.spvcnn import SeededDropout
 from lidal3d.learn.threads import own_threads
 from lidal3d.scene.labels import IGNORE, LabelMap
 from lidal3d.scene.scene import Frame
+from lidal3d.settings.train import TrainConfig
 
 Progress = Callable[[int, float], None]
 LabelSource = Callable[[Frame], tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]]

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import PredictConfig
 from lidal3d.errors import DataError
 from lidal3d.parallel.memory import scratch_memory
 from lidal3d.predictions.maps import FrameMaps
 from lidal3d.scene.scene import Frame
+from lidal3d.settings.predict import PredictConfig
 
 if TYPE_CHECKING:
     from lidal3d.learn.model import Model

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import CarryConfig
 from lidal3d.interframe.grid import build_grid
 from lidal3d.interframe.match import UNMATCHED, match
 from lidal3d.interframe.stream import refuse_bad_pose
@@ -28,6 +27,7 @@ from lidal3d.rounds.world import World
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.pose import transform
 from lidal3d.scene.scene import Frame, Scene
+from lidal3d.settings.carry import CarryConfig
 
 COUNTS_FILE = "carried.json"
 

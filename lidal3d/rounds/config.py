@@ -10,9 +10,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from lidal3d.config import Config, Settings, refuse_unknown_keys
+from lidal3d.config import Config, refuse_unknown_keys
 from lidal3d.errors import UsageError
 from lidal3d.files import write_text
+from lidal3d.settings.base import Settings
 
 ENCODER = "encoder"
 

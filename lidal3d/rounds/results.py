@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lidal3d.config import SelectConfig
 from lidal3d.rounds.carry import carried_points
 from lidal3d.rounds.config import ExperimentConfig
 from lidal3d.rounds.ledger import Ledger
 from lidal3d.rounds.links import EVALUATION_FILE, round_folder, seed_folder
 from lidal3d.rounds.record import Record, by_people, pseudo_of_last_round
 from lidal3d.rounds.world import World
+from lidal3d.settings.select import SelectConfig
 
 COLUMNS = (
     "strategy",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from lidal3d.config import Config, TrainConfig
+from lidal3d.config import Config
 from lidal3d.files import remove_abandoned, write_json
 from lidal3d.learn.options import beside
 from lidal3d.rounds.evaluation import evaluate
@@ -19,6 +19,7 @@ from lidal3d.rounds.seeds import derived_seed
 from lidal3d.rounds.world import World
 from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Frame, Scene
+from lidal3d.settings.train import TrainConfig
 
 if TYPE_CHECKING:
     from lidal3d.learn.sampler import Portion

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import D2adaConfig
 from lidal3d.scores.mixture import Mixture, fit_by_bic, single
 from lidal3d.scores.projection import Float32, Float64, Int64, Projection
+from lidal3d.settings.d2ada import D2adaConfig
 
 LEAST_OF_CLASS = 20
 """Counted units of a class, in both domains, below which all classes together stand for it."""

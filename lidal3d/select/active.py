@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import SelectConfig
 from lidal3d.errors import DataError, UsageError
 from lidal3d.scores.table import ScoreTable, concatenate
 from lidal3d.select.budget import Budget, Costs, absolute_limit, parse_budget, percent_limit, unit_costs
@@ -19,6 +18,7 @@ from lidal3d.select.history import History, is_labelled, is_picked
 from lidal3d.select.lidal_score import lidal_score
 from lidal3d.select.reason import reason
 from lidal3d.select.selection import Pick, Selection, UnitKey
+from lidal3d.settings.select import SelectConfig
 
 FrameFacts = Callable[[str, int], tuple[str, int]]
 STRATEGY = "lidal"

@@ -15,12 +15,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import PseudoConfig
 from lidal3d.errors import DataError, LidalError
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.scene import Scene
 from lidal3d.select.points import PointSets, point_sets
 from lidal3d.select.selection import Pick, Selection
+from lidal3d.settings.pseudo import PseudoConfig
 from lidal3d.units.base import FramePartition, Partition, partition_at
 
 

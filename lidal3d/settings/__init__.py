@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The lidal3d authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings that belong to one method each; `lidal3d.config` puts them together."""
+"""Groups of settings, one file each; `lidal3d.config` puts them together."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -25,6 +25,3 @@ class TodConfig(Settings):
     unchanged: Literal["random", "refuse"] = Field(
         "random", description="where no unit's prediction changed at all: draw at random, or refuse"
     )
-
-
-PAPER: dict[str, Any] = {}

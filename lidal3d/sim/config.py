@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lidal3d.config import Settings
+from lidal3d.settings.base import Settings
 
 
 class SimConfig(Settings):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import SelectConfig
 from lidal3d.errors import UsageError
 from lidal3d.scores.table import ScoreTable
 from lidal3d.select.account import Account
@@ -20,6 +19,7 @@ from lidal3d.select.greedy import choose
 from lidal3d.select.history import is_labelled
 from lidal3d.select.reason import reason
 from lidal3d.select.selection import Selection
+from lidal3d.settings.select import SelectConfig
 from lidal3d.strategies.strategy import Ask
 
 Float64 = npt.NDArray[np.float64]

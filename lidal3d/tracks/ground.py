@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from lidal3d.config import TracksConfig
+from lidal3d.settings.tracks import TracksConfig
 
 SECTORS = 120
 RING_M, RINGS_A_FOLD = 10.0, 20.0  # ring = 20 ln(1 + r / 10 m)

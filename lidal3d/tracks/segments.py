@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from lidal3d.config import TracksConfig
 from lidal3d.scene.pose import transform
+from lidal3d.settings.tracks import TracksConfig
 from lidal3d.tracks.ground import is_ground
 from lidal3d.units.disjoint import close_ranks, root_of
 from lidal3d.units.points import finite_xyz

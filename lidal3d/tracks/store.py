@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import ValidationError
 
-from lidal3d.config import TracksConfig
 from lidal3d.errors import DataError
 from lidal3d.files import replacing, write_text
+from lidal3d.settings.tracks import TracksConfig
 from lidal3d.tracks.table import TrackPath
 
 HEADER_FILE = "tracks.yaml"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import TracksConfig
+from lidal3d.settings.tracks import TracksConfig
 from lidal3d.tracks.association import assign, moves, reshaping
 from lidal3d.tracks.carving import carve, share_inside
 from lidal3d.tracks.segments import NO_TILE, Segments, segments_of, standing_parts

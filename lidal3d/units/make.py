@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lidal3d.config import UnitsConfig
 from lidal3d.errors import UsageError
 from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Scene
+from lidal3d.settings.units import UnitsConfig
 from lidal3d.units.base import Partition
 from lidal3d.units.grid import GridCells, WholeFrame
 from lidal3d.units.kmeans import BalancedKMeans

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lidal3d.config import TrainConfig
 from lidal3d.errors import UsageError
 from lidal3d.learn.architecture import Network
 from lidal3d.learn.feed import Feed
@@ -27,6 +26,7 @@ from lidal3d.learn.options import Beside
 from lidal3d.learn.sampler import Portion
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.scene import Frame
+from lidal3d.settings.train import TrainConfig
 from lidal3d.units.base import Partition
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lidal3d.config import TracksConfig
 from lidal3d.errors import DataError, UsageError
 from lidal3d.learn.pretrain.file import Pretrained, file_fingerprint, load_pretrained
 from lidal3d.learn.threads import own_threads
 from lidal3d.predictions.tokens import Tokens
 from lidal3d.scene.pixels import is_picture
 from lidal3d.scene.scene import Frame
+from lidal3d.settings.tracks import TracksConfig
 from lidal3d.tracks.ground import is_ground
 
 MOSTLY = 0.5  # a voxel with this share of ground in it is ground
