@@ -17,7 +17,6 @@ from pydantic import BaseModel, ValidationError
 
 from lidal3d.errors import UsageError
 from lidal3d.files import write_text
-from lidal3d.settings import learning_loss
 from lidal3d.settings.base import Settings
 from lidal3d.settings.boxes import BoxesConfig
 from lidal3d.settings.carry import CarryConfig
@@ -111,7 +110,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "geal": {"patterns": 5, "cut": "squash", "frame_share": 0},
         "vaal": {"rule": "paper"},
         "pt4al": {"rule": "paper", "min_gap_s": 0},
-        "learning_loss": learning_loss.PAPER,
+        "learning_loss": {"ties": "released", "held_out": 0, "gate": 0},
         "pseudo": {"rule": "paper", "score": "divergence_paper", "min_coverage": 0, "max_divergence": 1e9,
                    "max_entropy": 1e9, "min_confidence": 0, "max_class_share": 1, "weight": 1},
         "train": {"width": 1.0, "blocks": 2, "voxel_m": 0.05, "steps": 20000, "batch": 5, "learning_rate": 1e-3,
