@@ -17,11 +17,16 @@ from experiments import tiny
 
 from lidal3d.config import Config
 from lidal3d.jobs.score_arrays import read_pool
+from lidal3d.jobs.score_scene import Recipe, score_scene
+from lidal3d.predictions.maps import Unpredicted
 from lidal3d.rounds.experiment import run_experiment
 from lidal3d.rounds.ledger import Ledger
+from lidal3d.scene.open import open_drive
 from lidal3d.scores.columns import NAMES
 from lidal3d.strategies import STRATEGIES
 from lidal3d.strategies.strategy import SIGNALS
+from lidal3d.strategies.wanted import Wanted
+from lidal3d.units.make import make_partition
 
 FRAMES = 8
 SETTINGS = (*FAST, "--set", "predict.views=2")
@@ -374,3 +379,17 @@ def test_pseudo_labels_need_guesses_or_predictions(lidal3d, given, tmp_path):
     line = lidal3d.fault("select", scores, "-o", queue, "-b", "10%", *trust)
     assert str(scores / "guesses") in line
     assert "score again" in line
+
+
+def test_where_units_are_is_known_without_any_model(given: Path) -> None:
+    scene = open_drive(given / "drive")[0]
+    partition = make_partition(Config().updated({"units": {"kind": "grid", "cell_m": 6}}).units)
+    wanted = Wanted.by(STRATEGIES["random"])
+    recipe = Recipe(Unpredicted(()), partition, Config().interframe, wanted, None, {})
+    ((index, pool),) = score_scene(scene, recipe, [2])
+    points = scene[2].points()
+    unit, range_m = partition(points), np.linalg.norm(points[:, :3], axis=1)
+    assert index == 2
+    assert set(pool.table.scores) == {"range_m", "is_key_frame"}
+    wanted_m = [range_m[unit == one].mean() for one in range(len(pool))]
+    np.testing.assert_allclose(pool.table.score("range_m"), wanted_m, rtol=1e-6)

@@ -88,10 +88,10 @@ def score_scene(
 def empty_pool(scene: Scene, recipe: Recipe) -> UnitPool:
     """What `score_scene` gives of a sweep without points."""
     points = np.empty((0, 4), np.float32)
-    cut = _cut(np.empty(0, np.int32), points, points[:, :3], np.zeros(3))
+    cut = _Cut(np.empty(0, np.int32), np.empty(0, np.int64), np.empty((0, 3)), np.empty(0, np.float32))
     if not recipe.wanted.model:
         nothing = FrameMaps(np.empty((0, 0), np.float32))
-        return _pool(scene, recipe, 0, _kept(recipe, scene[0], cut, points, nothing, None), _key_frame(scene, 0, cut))
+        return _pool(scene, recipe, 0, _kept(recipe, scene[0], cut, points, nothing, None), _places(scene, 0, cut))
     classes = len(recipe.source.classes)
     maps = FrameMaps(np.empty((0, classes), np.float32), np.empty((0, 0), np.float32), [np.empty((0, classes))])
     floats, small = np.empty(0, np.float32), np.empty(0, np.uint8)
@@ -133,22 +133,10 @@ def _keep(recipe: Recipe, frame: Frame, points: npt.NDArray[np.float32], maps: F
 
 
 def _cut_frame(recipe: Recipe, frame: Frame, points: npt.NDArray[np.float32]) -> _Cut:
-    sensor_m = frame.scene.scene_SE3_lidar[frame.index, :3, 3]
-    return _cut(recipe.partition(points), points, frame.positions(points), sensor_m)
-
-
-def _cut(
-    unit: npt.NDArray[np.int32],
-    points: npt.NDArray[np.float32],
-    xyz_scene: npt.NDArray[np.floating],
-    sensor_m: npt.NDArray[np.floating],
-) -> _Cut:
+    unit, xyz_scene = recipe.partition(points), frame.positions(points)
     units = int(unit.max()) + 1 if len(unit) else 0
     center_m = region_centers(unit, units, xyz_scene)
-    # A pixel is as far from the sweep's sensor as what it shows.
-    local = points[:, :3] if points.shape[1] != COLUMNS else xyz_scene - sensor_m
-    range_m = np.linalg.norm(local, axis=1).astype(np.float32)
-    return _Cut(unit, region_sizes(unit, units), center_m, range_m)
+    return _Cut(unit, region_sizes(unit, units), center_m, frame.ranges(points, xyz_scene))
 
 
 def _kept(
@@ -234,21 +222,19 @@ def _picture_columns(
     """Those columns of `region_scores` that a single picture can have."""
     units, classes = len(cut.size), probabilities.shape[1]
     if not units:
-        empty = np.empty(0)
-        return {"confidence": empty, "predicted_class": empty, "range_m": empty, "is_key_frame": empty}
+        return {"confidence": np.empty(0), "predicted_class": np.empty(0), **_places(scene, index, cut)}
     votes = np.bincount(cut.unit.astype(np.int64) * classes + probabilities.argmax(axis=1), minlength=units * classes)
     return {
         "confidence": region_means(cut.unit, units, probabilities.max(axis=1).astype(np.float32)),
         "predicted_class": votes.reshape(units, classes).argmax(axis=1).astype(np.float64),
-        "range_m": region_means(cut.unit, units, cut.range_m),
-        **_key_frame(scene, index, cut),
+        **_places(scene, index, cut),
     }
 
 
 def _bare(
     scene: Scene, recipe: Recipe, frames: Sequence[int], failed: Failure | None
 ) -> Iterator[tuple[int, UnitPool]]:
-    """Units without any score: whoever draws at random asks no model."""
+    """Units and where they are: whoever draws at random asks no model."""
     for index in frames:
         try:
             points = scene[index].points()
@@ -260,11 +246,16 @@ def _bare(
                 raise
             failed(index, error)
             continue
-        yield index, _pool(scene, recipe, index, kept, _key_frame(scene, index, cut))
+        yield index, _pool(scene, recipe, index, kept, _places(scene, index, cut))
 
 
-def _key_frame(scene: Scene, index: int, cut: _Cut) -> dict[str, npt.NDArray[np.float64]]:
-    return {"is_key_frame": np.full(len(cut.size), float(scene.is_key_frame[index]))}
+def _places(scene: Scene, index: int, cut: _Cut) -> dict[str, npt.NDArray[np.float64]]:
+    """What is known of units without any model."""
+    units = len(cut.size)
+    return {
+        "range_m": region_means(cut.unit, units, cut.range_m),
+        "is_key_frame": np.full(units, float(scene.is_key_frame[index])),
+    }
 
 
 def _table(

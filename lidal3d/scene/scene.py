@@ -165,6 +165,14 @@ class Frame:
         xyz_lidar = xyz_of_pixels(self, points) if self.scene.sensor == CAMERA else points[:, :3]
         return transform(self.scene.scene_SE3_lidar[self.index], xyz_lidar)
 
+    def ranges(self, points: npt.NDArray[np.float32], xyz_scene: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """(N,) distances from the sensor in metres, given `positions`; a pixel's from the sensor of its sweep."""
+        from lidal3d.scene.pixels import CAMERA
+
+        seen_from = self.scene.scene_SE3_lidar[self.index, :3, 3]
+        local = xyz_scene - seen_from if self.scene.sensor == CAMERA else points[:, :3]
+        return np.linalg.norm(local, axis=1).astype(np.float32)
+
     def sweep(self) -> Frame:
         """The sweep that a picture was taken with; a sweep itself."""
         from lidal3d.scene.pixels import sweep_of
