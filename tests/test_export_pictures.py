@@ -20,7 +20,7 @@ from PIL import Image
 from lidal3d.errors import DataError, UsageError
 from lidal3d.export.label_studio import export_label_studio
 from lidal3d.export.options import ExportOptions
-from lidal3d.export.outlines import borders, enlarged, mask_of, outlines
+from lidal3d.export.outlines import at_centres, borders, mask_of, outlines
 from lidal3d.jobs.export import export_job, read_queue
 from lidal3d.scene.pixels import picture_shape
 
@@ -62,8 +62,8 @@ def test_outlines_worked_out_by_hand():
 
 def test_a_pixel_of_the_whole_picture_has_the_value_of_the_reduced_one_at_its_middle():
     reduced = np.arange(6).reshape(2, 3)
-    np.testing.assert_array_equal(enlarged(reduced, 6, 4), np.kron(reduced, np.ones((2, 2), int)))
-    odd = enlarged(reduced, 7, 5)
+    np.testing.assert_array_equal(at_centres(reduced, 6, 4), np.kron(reduced, np.ones((2, 2), int)))
+    odd = at_centres(reduced, 7, 5)
     for row in range(5):
         for column in range(7):
             assert odd[row, column] == reduced[int((row + 0.5) * 2 / 5), int((column + 0.5) * 3 / 7)]
@@ -196,4 +196,4 @@ def test_the_commands_speak_of_pixels_and_lead_to_label_studio(made, tmp_path, c
     assert "take label_studio" in lidal3d.fault("export", queue, "-f", "mmdet3d", "-o", tmp_path / "no", code=2)
     lidal3d.fine("report", queue, "--out", tmp_path / "report.html")
     wrong = lidal3d.fault("ingest", queue, out, "--ledger", tmp_path / "l.jsonl", "--out", tmp_path / "labels")
-    assert "give the folder that `lidal3d export` wrote for point_labeler" in wrong
+    assert "tasks.json: tasks without annotations, as they were imported; export from Label Studio again" in wrong

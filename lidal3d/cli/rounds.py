@@ -46,7 +46,12 @@ def experiment(
 
 def ingest(
     queue: Annotated[Path, typer.Argument(metavar="QUEUE", help="A folder of `lidal3d select`.")],
-    answers: Annotated[Path, typer.Argument(metavar="ANSWERS", help="The export for point_labeler, labelled since.")],
+    answers: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ANSWERS", help="The export for point_labeler, labelled; or Label Studio's JSON export."
+        ),
+    ],
     ledger: Annotated[Path, typer.Option("--ledger", metavar="FILE", help="The ledger; made where there is none.")],
     out: Out,
     drive: Annotated[Path | None, typer.Option(metavar="PATH", help="The drive log, if it was moved.")] = None,
@@ -57,17 +62,19 @@ def ingest(
 
     It goes into the ledger, and into a folder of labels to train on.
     """
-    from lidal3d.cli.progress import facts, say
+    from lidal3d.cli.progress import count, facts, say
     from lidal3d.jobs.ingest import ingest_job
 
     taken = ingest_job(queue, answers, ledger, out, drive=drive, layout=layout, label_map=label_map, notice=say)
+    outside = f"{count(taken.outside, taken.element)} in no unit of the queue, left out"
     say(
         facts(
             [
                 ("round", str(taken.round)),
                 ("answered", f"{taken.answered} units, {taken.known} were known, {taken.open} still open"),
-                ("labels", f"{taken.points:,} points in {out}"),
-                ("pseudo-labels", f"{taken.pseudo} units, {taken.corrected:,} of their points corrected"),
+                ("labels", f"{count(taken.points, taken.element)} in {out}"),
+                *([("outside", outside)] if taken.outside else []),
+                ("pseudo-labels", f"{taken.pseudo} units, {taken.corrected:,} of their {taken.element}s corrected"),
                 ("ledger", str(ledger)),
             ]
         )

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from lidal3d.export.classes import class_list
 from lidal3d.export.files import copy_picture
 from lidal3d.export.options import ExportOptions
-from lidal3d.export.outlines import enlarged, mask_of, outlines
+from lidal3d.export.outlines import at_centres, mask_of, outlines
 from lidal3d.export.queue import LabelQueue, QueuedUnit, by_frame, check_indices, frame_of
 from lidal3d.export.windows import safe_name
 from lidal3d.files import write_json, write_text
@@ -31,6 +31,7 @@ from lidal3d.scene.labels import IGNORE, LabelMap
 from lidal3d.scene.pixels import picture_shape
 from lidal3d.scene.scene import CameraImage, Frame, Scene
 
+TASKS_FILE = "tasks.json"
 TO_LABEL = "to_label"
 ASKED = 0  # in masks/
 
@@ -43,7 +44,10 @@ Labelling queue for Label Studio (labelstud.io), written by lidal3d: {tasks} pic
 2. Make a project with label_config.xml as its labelling interface, and import tasks.json.
 3. Order the tasks by prediction score, lowest first: the most valuable picture comes first.
 4. A polygon '{to_label}' is a part of the picture that is asked about. Give it its class; where it holds several
-   classes, draw each part in it, with polygons or the brush, and delete the polygon. Leave the rest of the picture alone.
+   classes, draw each part in it, with polygons or the brush, and delete the polygon. What is drawn beside the asked
+   parts is left out; what reaches into another one answers that one, too.
+5. Export the project as JSON (not JSON-MIN) and take the answers in, also when some pictures are still open:
+   lidal3d ingest QUEUE EXPORT.json --ledger ledger.jsonl --out labels
 
 masks/     for any other tool: pictures of the same size, {asked} where a label is asked, {ignore} elsewhere
 {assumed}classes    {classes}
@@ -65,7 +69,7 @@ def export_label_studio(queue: LabelQueue, scenes: Mapping[str, Scene], out: Pat
     tasks = [_task(frame_of(scenes, *key), asked[key], queue, out, options) for key in frames]
     for key, units in assumed.items():
         _write_assumed(frame_of(scenes, *key), units, out / "assumed")
-    write_json(out / "tasks.json", tasks)
+    write_json(out / TASKS_FILE, tasks)
     write_text(out / "label_config.xml", label_config(classes))
     prefix = options.url_prefix or "no prefix was given: plain file names"
     write_text(out / "README.txt", README.format(
@@ -110,7 +114,7 @@ def _task(
     (image,), name = frame.images(), picture_name(frame)
     height, width = picture_shape(frame.points())
     units = sorted(units, key=lambda unit: unit.pick.rank)
-    asked = enlarged(unit_mask(units, frame, height, width), image.width, image.height)
+    asked = at_centres(unit_mask(units, frame, height, width), image.width, image.height)
     _write_png(out / "masks" / f"{name}.png", np.where(asked, ASKED, IGNORE).astype(np.uint8))
     file = copy_picture(image, out / "images", name).name if options.cameras else f"{name}{image.path.suffix.lower()}"
     best = units[0].pick
@@ -172,7 +176,7 @@ def _write_assumed(frame: Frame, units: Sequence[QueuedUnit], folder: Path) -> N
         if unit.labels is not None:
             labels[unit.indices] = unit.labels
     _write_png(
-        folder / f"{picture_name(frame)}.png", enlarged(labels.reshape(height, width), image.width, image.height)
+        folder / f"{picture_name(frame)}.png", at_centres(labels.reshape(height, width), image.width, image.height)
     )
 
 

@@ -33,6 +33,24 @@ def borders(mask: Mask) -> list[npt.NDArray[np.int64]]:
     return [_without_straight(loop) for loop in _loops(mask)]
 
 
+def filled(polygon: npt.NDArray[np.floating], height: int, width: int) -> Mask:
+    """(H, W) whether a pixel's centre lies in a polygon (K, 2) of columns and rows, by the even-odd rule.
+
+    The inverse of `outlines`. Corners may lie outside the picture.
+    """
+    end = np.roll(polygon, -1, axis=0)
+    down = polygon[:, 1] <= end[:, 1]
+    (x0, y0), (x1, y1) = np.where(down[:, None], polygon, end).T, np.where(down[:, None], end, polygon).T
+    # An edge crosses the rows with y0 <= row + 1/2 < y1: a corner on a centre line counts for one of its two edges.
+    first, last = (np.clip(np.ceil(y - 0.5), 0, height).astype(np.int64) for y in (y0, y1))
+    edge = np.repeat(np.arange(len(polygon)), last - first)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(last - first) - last, last - first)
+    crossing = x0[edge] + (row + 0.5 - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
+    column = np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)
+    changes = np.bincount(row * (width + 1) + column, minlength=height * (width + 1)).reshape(height, width + 1)
+    return np.cumsum(changes[:, :width], axis=1) % 2 == 1
+
+
 def mask_of(indices: npt.NDArray[np.integer], height: int, width: int) -> Mask:
     """(H, W) whether a pixel is one of a unit's, given by their places row by row."""
     mask = np.zeros(height * width, bool)
@@ -40,11 +58,11 @@ def mask_of(indices: npt.NDArray[np.integer], height: int, width: int) -> Mask:
     return mask.reshape(height, width)
 
 
-def enlarged(reduced: npt.NDArray, width: int, height: int) -> npt.NDArray:
-    """(height, width) values of a reduced picture's pixels (h, w) for those of the picture as it was taken."""
-    row = ((np.arange(height) + 0.5) * reduced.shape[0] / height).astype(np.int64)
-    column = ((np.arange(width) + 0.5) * reduced.shape[1] / width).astype(np.int64)
-    return reduced[row[:, None], column[None, :]]
+def at_centres(picture: npt.NDArray, width: int, height: int) -> npt.NDArray:
+    """(height, width) values of a picture (H, W) at the centres of another size's pixels, larger or smaller."""
+    row = ((np.arange(height) + 0.5) * picture.shape[0] / height).astype(np.int64)
+    column = ((np.arange(width) + 0.5) * picture.shape[1] / width).astype(np.int64)
+    return picture[row[:, None], column[None, :]]
 
 
 def _loops(mask: Mask) -> list[list[Corner]]:

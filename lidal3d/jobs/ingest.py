@@ -14,15 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from lidal3d.errors import DataError
+from lidal3d.export.queue import LabelQueue
 from lidal3d.files import fingerprint
 from lidal3d.jobs.export import manifest_classes, read_queue
 from lidal3d.jobs.select import source_paths
-from lidal3d.rounds.answers import AnsweredFrame, read_answers
+from lidal3d.rounds.answered import AnsweredFrame
+from lidal3d.rounds.answers import read_answers
+from lidal3d.rounds.answers_label_studio import export_file, read_label_studio
 from lidal3d.rounds.label_store import LabelStore
 from lidal3d.rounds.ledger import Ledger
 from lidal3d.rounds.record import Record, records_of
 from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.open import open_drive
+from lidal3d.scene.pixels import CAMERA
 from lidal3d.scene.scene import Scene
 from lidal3d.select.manifest import read_manifest
 from lidal3d.select.selection import Selection
@@ -37,9 +41,11 @@ class Ingested:
         answered: units that are newly in the ledger as labelled by people.
         known: answered units that were in the ledger already.
         open: asked units that nobody has answered yet.
-        points: labelled points in the frames that came back.
+        points: labelled points, or pixels of pictures, in the frames that came back.
         corrected: points of pseudo-labelled units that people gave another class.
         pseudo: units newly in the ledger as assumed.
+        outside: points that have a label though no unit of the queue holds them; they are left out.
+        element: what the frames are made of, "point" or "pixel".
     """
 
     round: int
@@ -49,11 +55,13 @@ class Ingested:
     points: int
     corrected: int
     pseudo: int
+    outside: int = 0
+    element: str = "point"
 
 
 def ingest_job(
     queue_folder: Path | str,
-    answers_folder: Path | str,
+    answers: Path | str,
     ledger_path: Path | str,
     out: Path | str,
     *,
@@ -66,7 +74,8 @@ def ingest_job(
 
     Args:
         queue_folder: the manifest of `lidal3d select`.
-        answers_folder: what `lidal3d export` wrote for point_labeler, labelled since.
+        answers: the folder that `lidal3d export` wrote for point_labeler, labelled since; or Label Studio's JSON
+            export, or a folder with that one.
         ledger_path: ledger.jsonl, made where there is none.
         out: the folder of labels, made where there is none.
         drive: where the drive lies now, when not where the queue's source.yaml says.
@@ -77,17 +86,18 @@ def ingest_job(
     """
     queue_folder = Path(queue_folder)
     queue = read_queue(queue_folder)
-    answers = read_answers(answers_folder, queue)
     source = source_paths(queue_folder, None if drive is None else Path(drive), None)
     scenes = open_drive(source["drive"], layout, label_map)
+    classes = classes_of(queue_folder, scenes)
+    frames = _read(Path(answers), queue, scenes, classes)
     ledger = Ledger.open_or_create(ledger_path, scenes, notice)
-    store = LabelStore.open_or_create(out, classes_of(queue_folder, scenes))
-    for answer in answers:
+    store = LabelStore.open_or_create(out, classes)
+    for answer in frames:
         _merge(store, answer)
     manifest = read_manifest(queue_folder)
     mark = fingerprint((queue_folder / "manifest.jsonl").read_text(encoding="utf-8"))
     number = round_of(ledger, mark)
-    answered, known = _new_records(ledger, manifest.selection, answers, number, mark)
+    answered, known = _new_records(ledger, manifest.selection, frames, number, mark)
     pseudo = _new_pseudo(ledger, manifest.pseudo, number, mark)
     ledger.append([*answered, *pseudo])
     return Ingested(
@@ -95,9 +105,11 @@ def ingest_job(
         len(answered),
         known,
         len(manifest.selection.picks) - len(answered) - known,
-        sum(int((answer.labels != IGNORE).sum()) for answer in answers),
-        sum(answer.corrected for answer in answers),
+        sum(int((answer.labels != IGNORE).sum()) for answer in frames),
+        sum(answer.corrected for answer in frames),
         len(pseudo),
+        sum(answer.outside for answer in frames),
+        "pixel" if any(scene.sensor == CAMERA for scene in scenes) else "point",
     )
 
 
@@ -114,6 +126,13 @@ def classes_of(queue_folder: Path, scenes: Sequence[Scene]) -> tuple[str, ...]:
 def round_of(ledger: Ledger, queue: str) -> int:
     """The round that this queue has in the ledger, or the next one; 1 in an empty ledger."""
     return next((record.round for record in ledger.records if record.queue == queue), max(0, ledger.last_round) + 1)
+
+
+def _read(answers: Path, queue: LabelQueue, scenes: Sequence[Scene], classes: Sequence[str]) -> list[AnsweredFrame]:
+    export = export_file(answers)
+    if export is None:
+        return read_answers(answers, queue)
+    return read_label_studio(export, queue, {scene.id: scene for scene in scenes}, classes)
 
 
 def _merge(store: LabelStore, answer: AnsweredFrame) -> None:

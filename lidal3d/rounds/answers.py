@@ -20,32 +20,11 @@ import numpy.typing as npt
 from lidal3d.errors import DataError
 from lidal3d.export.classes import UNLABELED
 from lidal3d.export.queue import LabelQueue, QueuedUnit, by_frame
+from lidal3d.rounds.answered import AnsweredFrame, answered_frame, in_units
 from lidal3d.scene.labels import IGNORE
-from lidal3d.select.selection import UnitKey
 
 MAP_FILE = "map.json"
 SEMANTIC_BITS = 0xFFFF  # KITTI keeps an instance number in the upper half
-
-
-@dataclass(frozen=True)
-class AnsweredFrame:
-    """What came back for one frame.
-
-    Attributes:
-        scene, frame, name: which.
-        labels: (N,) uint8 train ids where people or, unchanged, the model gave one; 255 elsewhere.
-        answered: the asked units with at least one labelled point.
-        open: the asked units without one.
-        corrected: how many points of pseudo-labelled units people gave another class.
-    """
-
-    scene: str
-    frame: int
-    name: str
-    labels: npt.NDArray[np.uint8]
-    answered: tuple[UnitKey, ...]
-    open: tuple[UnitKey, ...]
-    corrected: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +58,8 @@ def answer_files(folder: Path | str) -> list[AnswerFile]:
     maps = sorted(folder.glob(f"*/{MAP_FILE}"))
     if not maps:
         raise DataError(
-            f"{folder}: no window with a {MAP_FILE}; give the folder that `lidal3d export` wrote for point_labeler"
+            f"{folder}: no window with a {MAP_FILE}; give the folder that `lidal3d export` wrote for point_labeler, "
+            "or Label Studio's JSON export"
         )
     return [file for path in maps for file in _files_of(path)]
 
@@ -132,27 +112,13 @@ def _refuse_other_units(file: AnswerFile, asked: list[QueuedUnit]) -> None:
 
 
 def _answered(file: AnswerFile, asked: list[QueuedUnit], assumed: list[QueuedUnit]) -> AnsweredFrame:
-    raw = _raw(file)
-    mine = np.zeros(len(raw), bool)
-    for unit in (*asked, *assumed):
+    raw, units = _raw(file), [*asked, *assumed]
+    for unit in units:
         if len(unit.indices) and int(unit.indices.max()) >= len(raw):
             where = f"unit {unit.pick.key.unit} has point {int(unit.indices.max())}"
             raise DataError(f"{file.path}: {len(raw)} labels, but {where}; it is of another sweep")
-        mine[unit.indices] = True
-    _refuse_unasked(file, raw, mine)
-    labels = np.where(mine, _train_ids(file, raw), np.uint8(IGNORE)).astype(np.uint8)
-    done = [bool((labels[unit.indices] != IGNORE).any()) for unit in asked]
-    keys = [unit.pick.key for unit in asked]
-    corrected = sum(int((labels[unit.indices] != unit.labels).sum()) for unit in assumed if unit.labels is not None)
-    return AnsweredFrame(
-        file.scene,
-        file.frame,
-        file.name,
-        labels,
-        tuple(key for key, yes in zip(keys, done, strict=True) if yes),
-        tuple(key for key, yes in zip(keys, done, strict=True) if not yes),
-        corrected,
-    )
+    _refuse_unasked(file, raw, in_units(units, len(raw)))
+    return answered_frame((file.scene, file.frame, file.name), _train_ids(file, raw), asked, assumed)
 
 
 def _raw(file: AnswerFile) -> npt.NDArray[np.uint32]:
