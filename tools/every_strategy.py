@@ -12,6 +12,7 @@ which the strategy refuses. The selections lie in OUT, as `lidal3d select` leave
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from lidal3d.config import Config, load_config
@@ -27,7 +28,9 @@ def line(name: str, scores: Path, out: Path, config: Config, given: argparse.Nam
     source = given.source if "source" in STRATEGIES[name].needs else None
     try:
         labelled = labelled_frames(given.labelled, scores, None, None)
-        outcome = select_job(scores, out / name, config, strategy=name, labelled_frames=labelled, source_scores=source)
+        outcome = select_job(
+            scores, out / name, config, given.earlier, strategy=name, labelled_frames=labelled, source_scores=source
+        )
     except LidalError as error:
         return f"| `{name}` | – | – | – | refuses: {str(error).replace('|', '/')} |"
     return f"| `{name}` | {' | '.join(facts_of(outcome))} |"
@@ -47,11 +50,15 @@ def main() -> None:
     parser.add_argument("scores", type=Path, help="a folder of `lidal3d score`")
     parser.add_argument("--out", type=Path, required=True, help="where the selections go, a folder each")
     parser.add_argument("--budget", default="1%", help="as of `lidal3d select`")
+    parser.add_argument("--earlier", action="append", type=Path, default=[], help="as of `lidal3d select`")
     parser.add_argument("--labelled", action="append", default=[], help="as of `lidal3d select`")
     parser.add_argument("--source", type=Path, help="scores of a labelled drive, for strategies that compare with one")
     parser.add_argument("--strategy", action="append", choices=STRATEGIES, help="only these; all by default")
     given = parser.parse_args()
-    config = load_config("default", given.scores / "config.yaml").updated({"select": {"budget": given.budget}})
+    try:
+        config = load_config("default", given.scores / "config.yaml").updated({"select": {"budget": given.budget}})
+    except LidalError as error:
+        sys.exit(f"{error}")
     print(HEAD)
     for name in given.strategy or STRATEGIES:
         print(line(name, given.scores, given.out, config, given), flush=True)

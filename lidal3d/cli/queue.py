@@ -336,8 +336,7 @@ def _say_scored(out: Path, result: ScoreResult, strategies: Sequence[str] = ()) 
         table = result.table
         frames, points = len({*zip(table.scene.tolist(), table.frame.tolist(), strict=True)}), int(table.points.sum())
         elements = "pixels" if table.kind in OF_PICTURES else "points"
-        # Without divergence (of pictures, of an encoder alone) the strategy that is taken by default can't choose.
-        named = "" if "divergence" in table.scores else f"--strategy {strategies[0] if strategies else 'random'} "
+        named = "" if "divergence" in table.scores else f"--strategy {_first_able(table, strategies)} "
         coverage = []
         if "coverage" in table.scores:
             seen = float((table.score("coverage") * table.points).sum()) / max(points, 1)
@@ -349,6 +348,12 @@ def _say_scored(out: Path, result: ScoreResult, strategies: Sequence[str] = ()) 
             ("next", f"lidal3d select {out} {named}--budget 1% --out queue"),
         ]))  # fmt: skip
     _say_failed(out, result)
+
+
+def _first_able(table: ScoreTable, strategies: Sequence[str]) -> str:
+    """A strategy for tables without divergence (of pictures, of an encoder alone), which the usual one can't choose from."""
+    by_model = ["entropy"] if "softmax_entropy" in table.scores else []
+    return next(name for name in [*strategies, *by_model, "random"] if name != "all")
 
 
 def _say_tracks(out: Path, table: ScoreTable) -> None:

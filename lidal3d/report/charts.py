@@ -23,8 +23,9 @@ def histogram(title: str, unit: str, everything: npt.NDArray[np.floating], picke
         return (
             f'<figure class="chart"><figcaption>{escape(title)}</figcaption><p class="none">no known value</p></figure>'
         )
-    high = max(float(np.quantile(values, 0.995)), float(chosen.max()) if len(chosen) else 0.0, 1e-9)
-    edges = np.linspace(min(0.0, float(values.min())), high, BINS + 1)
+    low = min(0.0, float(values.min()))
+    high = max(float(np.quantile(values, 0.995)), float(chosen.max()) if len(chosen) else low, low + 1e-9)
+    edges = np.linspace(low, high, BINS + 1)
     shares = [np.histogram(np.clip(v, edges[0], high), edges)[0] / max(len(v), 1) for v in (values, chosen)]
     top = max(share.max() for share in shares)
     bars = "".join(
