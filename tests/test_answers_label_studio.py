@@ -239,6 +239,23 @@ def test_what_overruns_a_unit_is_left_out_and_counted(project: Project, capsys: 
     assert f"{beside} pixels in no unit of the queue, left out" in said
 
 
+def test_a_unit_that_keeps_its_polygon_is_answered_by_half_of_its_pixels_or_more(project: Project) -> None:
+    unit, tasks = project.asked[0], project.tasks(ranks=())
+    task, count = of_first(project, tasks), len(unit.indices)
+    waiting = [region for region in task["annotations"][0]["result"] if region["id"].partition("-")[0] == "rank1"]
+
+    def of_pixels(pixels: np.ndarray) -> list[dict[str, Any]]:
+        return [polygon(corners, project.made.classes[2]) for corners in outlines(mask_of(pixels, H, W))]
+
+    few, half = of_pixels(unit.indices[: (count - 1) // 2]), of_pixels(unit.indices[: (count + 1) // 2])
+    for drawn, answered in ((waiting + few, 0), (few, (count - 1) // 2), (waiting + half, (count + 1) // 2)):
+        task["annotations"][0]["result"] = drawn
+        anew = replace(project, folder=project.folder / f"{len(drawn)}-{answered}")
+        anew.folder.mkdir()
+        taken = anew.ingest([task])
+        assert (taken.answered, taken.points, taken.outside) == (bool(answered), answered, 0)
+
+
 def test_later_regions_are_painted_over_earlier_ones(project: Project) -> None:
     unit, tasks, classes = project.asked[0], project.tasks(ranks=()), project.made.classes
     corners = outlines(mask_of(unit.indices, H, W))[0]

@@ -45,7 +45,7 @@ Labelling queue for Label Studio (labelstud.io), written by lidal3d: {tasks} pic
 3. Order the tasks by prediction score, lowest first: the most valuable picture comes first.
 4. A polygon '{to_label}' is a part of the picture that is asked about. Give it its class; where it holds several
    classes, draw each part in it, with polygons or the brush, and delete the polygon. What is drawn beside the asked
-   parts is left out; what reaches into another one answers that one, too.
+   parts is left out; what reaches into another one that still has its polygon doesn't answer it.
 5. Export the project as JSON (not JSON-MIN) and take the answers in, also when some pictures are still open:
    lidal3d ingest QUEUE EXPORT.json --ledger ledger.jsonl --out labels
 

@@ -3,7 +3,8 @@
 """Answers from Label Studio: its JSON export of the tasks that `lidal3d export` wrote, after people have labelled them.
 
 The regions of a picture's last annotation are painted in their order, each class at the centres of the reduced
-picture's pixels. Who draws by hand overruns a unit: what lies in no unit of the queue is left out and counted.
+picture's pixels. Who draws by hand overruns a unit: what lies in no unit of the queue is left out and counted, and a unit that still
+has its polygon is not answered by what a neighbour's spills into it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from lidal3d.errors import DataError
 from lidal3d.export.label_studio import TASKS_FILE
 from lidal3d.export.queue import LabelQueue, QueuedUnit, by_frame, check_indices, frame_of
 from lidal3d.rounds.answered import AnsweredFrame, answered_frame
 from lidal3d.rounds.answers import MAP_FILE
 from lidal3d.rounds.painter import EXPORT_AGAIN, Painter
+from lidal3d.scene.labels import IGNORE
 from lidal3d.scene.pixels import CAMERA, picture_shape
 from lidal3d.scene.scene import Scene
 
@@ -68,9 +73,20 @@ def read_label_studio(
         units = asked.get((scene, index), []), assumed.get((scene, index), [])
         for unit in (*units[0], *units[1]):
             check_indices(unit, height * width, frame)
-        labels = Painter(where, image, height, width, classes).labels(_last(where, given))
+        labels, waiting = Painter(where, image, height, width, classes).paint(_last(where, given))
+        for unit in units[0]:
+            if _only_touched(labels[unit.indices], waiting[unit.indices]):
+                labels[unit.indices] = IGNORE
         answers.append(answered_frame((scene, index, frame.name), labels, *units))
     return answers
+
+
+def _only_touched(labels: npt.NDArray[np.uint8], waiting: npt.NDArray[np.bool_]) -> bool:
+    """Whether a unit of these pixels still waits and what lies in it is a neighbour's overrun: less than half of it.
+
+    Who has labelled a unit and left its polygon there has covered more.
+    """
+    return bool(2 * waiting.sum() > len(waiting) and 2 * (labels != IGNORE).sum() < len(labels))
 
 
 def _by_picture(

@@ -40,33 +40,42 @@ class Painter:
     width: int
     classes: Sequence[str]
 
-    def labels(self, regions: Sequence[Any]) -> npt.NDArray[np.uint8]:
-        """(N,) train ids of the reduced picture's pixels, 255 where no class was painted. Raises DataError."""
-        painted = np.full((self.height, self.width), IGNORE, np.uint8)
-        for region in regions:
-            self._paint(region, painted)
-        return painted.ravel()
+    def paint(self, regions: Sequence[Any]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """Train ids (N,) of the reduced picture's pixels, 255 where no class was painted, and where `to_label` still lies.
 
-    def _paint(self, region: Any, painted: npt.NDArray[np.uint8]) -> None:
+        Raises:
+            DataError: a damaged region, one of another picture, or a class that is none.
+        """
+        painted = np.full((self.height, self.width), IGNORE, np.uint8)
+        waiting = np.zeros((self.height, self.width), bool)
+        for region in regions:
+            self._paint(region, painted, waiting)
+        return painted.ravel(), waiting.ravel()
+
+    def _paint(self, region: Any, painted: npt.NDArray[np.uint8], waiting: npt.NDArray[np.bool_]) -> None:
         try:
             name = self._class_name(region)
-            if name is not None:
-                self._refuse_other_picture(region)
+            if name is None:
+                return
+            self._refuse_other_picture(region)
+            if name == TO_LABEL:
+                waiting |= self._mask(region)
+            else:
                 painted[self._mask(region)] = self._train_id(region, name)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise self._fault(region, f"damaged ({error!r}); {EXPORT_AGAIN}") from None
 
     def _class_name(self, region: dict[str, Any]) -> str | None:
-        """The class that a region gives, or None for one that gives none."""
+        """The class that a region gives, `to_label` for one that still waits, or None for what is no region."""
         kind, value = region["type"], region.get("value", {})
         if kind not in (POLYGON, BRUSH):
             if kind.endswith("labels"):
                 raise self._fault(region, f"of type {kind}; draw polygons or use the brush")
-            return None  # a comment, a choice, a region without a class
-        names = value.get(kind) or [TO_LABEL]
+            return None  # a comment, a choice
+        names = value.get(kind) or [TO_LABEL]  # whose class was taken away waits too
         if len(names) > 1:
             raise self._fault(region, f"has {len(names)} classes ({', '.join(names)}); leave it one")
-        return None if names[0] == TO_LABEL else str(names[0])
+        return str(names[0])
 
     def _mask(self, region: dict[str, Any]) -> npt.NDArray[np.bool_]:
         value = region["value"]
