@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lidal3d.config import Config
 from lidal3d.files import write_text
@@ -53,15 +54,19 @@ def main() -> None:
             folder = given.out / f"seed-{seed}" / f"{row}-{number}"
             link = Link(experiment, given.results, seed, row)
             tasks.append(Task(link, number, settings.assigned(given.assignments), folder))
-    lines = ["row,seed,round,miou", *run_tasks(_train, tasks, given.workers, lambda: None)]
+    found = dict(run_tasks(_train, tasks, given.workers, lambda: None))  # in the order in which trainings end
+    lines = ["row,seed,round,miou", *(f"{name},{found[name]:.6f}" for name in map(_name, tasks))]
     print("\n".join(lines))
     write_text(given.out / "retrained.csv", "\n".join(lines) + "\n")
 
 
-def _train(task: Task, tick: Callable[[], None]) -> str:
-    found = train_again(task.link, task.number, task.config, task.folder)
-    number = "" if task.link.what == "full" else task.number
-    return f"{task.link.what},{task.link.seed},{number},{found['miou']:.6f}"
+def _train(task: Task, tick: Callable[[], None]) -> tuple[str, Any]:
+    return _name(task), train_again(task.link, task.number, task.config, task.folder)["miou"]
+
+
+def _name(task: Task) -> str:
+    """Row, seed and round; full supervision has none."""
+    return f"{task.link.what},{task.link.seed},{'' if task.link.what == 'full' else task.number}"
 
 
 if __name__ == "__main__":
