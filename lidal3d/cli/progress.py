@@ -81,21 +81,6 @@ def count(number: int, name: str, plural: str = "") -> str:
     return f"{number:,} {name if number == 1 else plural or f'{name}s'}"
 
 
-# Of other kinds a unit is a region.
-_UNITS = {
-    "frame": ("frame",),
-    "image": ("picture",),
-    "superpixels": ("superpixel",),
-    "track": ("track",),
-    "box": ("box", "boxes"),
-}
-
-
-def count_units(number: int, kind: str) -> str:
-    """ "12 superpixels", "60 pictures"; of regions, which have several kinds, "12 regions (kmeans)"."""
-    return count(number, *_UNITS[kind]) if kind in _UNITS else f"{count(number, 'region')} ({kind})"
-
-
 def say(text: str) -> None:
     """Print to stdout."""
     print(text, file=sys.stdout, flush=True)

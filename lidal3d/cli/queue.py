@@ -307,12 +307,13 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _extent(selection: Selection) -> str:
-    from lidal3d.cli.progress import count, count_units
+    from lidal3d.cli.progress import count
+    from lidal3d.strategies.kinds import units_in_words
 
     if not selection.picks:
         return "nothing"
     points = sum(pick.points for pick in selection.picks)
-    units = count_units(len(selection.picks), selection.picks[0].kind)
+    units = units_in_words(len(selection.picks), selection.picks[0].kind)
     return f"{units}, {count(points, 'pixel' if _of_pictures(selection) else 'point')}"
 
 
@@ -327,7 +328,8 @@ def _of_pictures(selection: Selection) -> bool:
 
 
 def _say_scored(out: Path, result: ScoreResult, strategies: Sequence[str] = ()) -> None:
-    from lidal3d.cli.progress import count, count_units, facts, say
+    from lidal3d.cli.progress import count, facts, say
+    from lidal3d.strategies.kinds import units_in_words
     from lidal3d.units.make import OF_PICTURES
 
     if result.table is not None and result.table.kind == "track":
@@ -342,7 +344,7 @@ def _say_scored(out: Path, result: ScoreResult, strategies: Sequence[str] = ()) 
             seen = float((table.score("coverage") * table.points).sum()) / max(points, 1)
             coverage = [("coverage", f"{100 * seen:.1f} % of the points are seen from another frame")]
         say(facts([
-            ("scored", f"{count_units(len(table), table.kind)} in {count(frames, 'frame')}, {points:,} {elements}"),
+            ("scored", f"{units_in_words(len(table), table.kind)} in {count(frames, 'frame')}, {points:,} {elements}"),
             *coverage,
             ("scores", str(out)),
             ("next", f"lidal3d select {out} {named}--budget 1% --out queue"),

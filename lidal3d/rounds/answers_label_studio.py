@@ -51,7 +51,7 @@ def export_file(answers: Path) -> Path | None:
 def read_label_studio(
     path: Path, queue: LabelQueue, scenes: Mapping[str, Scene], classes: Sequence[str]
 ) -> list[AnsweredFrame]:
-    """The frames of an export, in their order in it.
+    """The frames of an export in which anything was drawn, in their order in it.
 
     Args:
         path: the JSON export.
@@ -69,11 +69,14 @@ def read_label_studio(
             raise DataError(
                 f"{where}: scene {scene} has sweeps, Label Studio shows pictures; give --drive DRIVE@CAMERA"
             )
+        regions = _last(where, given)
+        if not regions:
+            continue  # an open task's picture need not be read
         (image,), (height, width) = frame.images(), picture_shape(frame.points())
         units = asked.get((scene, index), []), assumed.get((scene, index), [])
         for unit in (*units[0], *units[1]):
             check_indices(unit, height * width, frame)
-        labels, waiting = Painter(where, image, height, width, classes).paint(_last(where, given))
+        labels, waiting = Painter(where, image, height, width, classes).paint(regions)
         for unit in units[0]:
             if _only_touched(labels[unit.indices], waiting[unit.indices]):
                 labels[unit.indices] = IGNORE

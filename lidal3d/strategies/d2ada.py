@@ -22,7 +22,6 @@ from lidal3d.strategies.spend import (
     Float64,
     Int64,
     Why,
-    apart_m,
     buy_frames,
     buy_in_order,
     candidates,
@@ -64,14 +63,13 @@ def _in_two_parts(ask: Ask, share: float, *, apart: bool = False) -> Selection:
     some = _candidates(ask, apart)
     found = Compared.of(ask, some)
     money = int(share * some.limit)
-    among = far_apart(ask, some, found.ratio) if apart else np.argsort(-found.ratio, kind="stable")
     rule = found.released_order if ask.config.d2ada.rule == "paper" else found.order
-    first = rule(some, money, among)
+    first = rule(some, money, far_apart(ask, some, found.ratio))
     entropy = ask.pool.table.score(ENTROPY)[some.rows]
     rest = np.argsort(-entropy, kind="stable")
     rest = rest[~np.isin(rest, first)]
     why = _why(ask, found, some, entropy, set(first.tolist()))
-    return buy_in_order(ask, some, np.concatenate([first, rest]), why, found.table, apart_m(ask) if apart else 0.0)
+    return buy_in_order(ask, some, np.concatenate([first, rest]), why, found.table)
 
 
 def _candidates(ask: Ask, apart: bool = False) -> Candidates:

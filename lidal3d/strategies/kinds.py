@@ -28,7 +28,14 @@ _NOT_OF_PICTURES = (
 )
 _COLUMNS = {BOX: {*OF_NEIGHBOURS, *boxes.SCORES}, TRACK: set(track_disagreement.SCORES)}
 _ARRAYS = {BOX: frozenset({"features", "probabilities"}), TRACK: frozenset[str]()}
-_WORDS = {"frame": "frames", BOX: "boxes", TRACK: "tracks", "superpixels": "superpixels", "image": "images"}
+# Singular and plural; of the other kinds a unit is a region.
+_WORDS = {
+    "frame": ("frame", "frames"),
+    BOX: ("box", "boxes"),
+    TRACK: ("track", "tracks"),
+    "superpixels": ("superpixel", "superpixels"),
+    "image": ("image", "images"),
+}
 
 
 def can_have(kind: str, columns: Collection[str], arrays: Collection[str]) -> bool:
@@ -48,4 +55,14 @@ def kinds_in_words(kinds: Collection[str]) -> str:
         return "any"
     regions = [kind for kind in REGIONS if kind in kinds]
     words = ["regions"] if len(regions) == len(REGIONS) else regions
-    return ", ".join([*words, *(_WORDS[kind] for kind in _WORDS if kind in kinds)])
+    return ", ".join([*words, *(_WORDS[kind][1] for kind in _WORDS if kind in kinds)])
+
+
+def units_in_words(number: int, kind: str) -> str:
+    """So many units of a kind; of a region it is said which.
+
+    >>> units_in_words(1, "box"), units_in_words(1200, "kmeans")
+    ('1 box', '1,200 regions (kmeans)')
+    """
+    words = _WORDS.get(kind, ("region", "regions"))
+    return f"{number:,} {words[number != 1]}" + ("" if kind in _WORDS else f" ({kind})")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lidal3d.select.selection import Selection
-from lidal3d.strategies.spend import Candidates, Float64, apart_m, buy, candidates, why_by_score
+from lidal3d.strategies.spend import Candidates, Float64, buy, candidates, why_by_score
 from lidal3d.strategies.strategy import OURS, Ask, Strategy
 
 Rule = Callable[[Ask], Selection]
@@ -24,9 +24,7 @@ def by_column(column: str, *, smallest_first: bool = False, apart: bool = False)
 
     def rule(ask: Ask) -> Selection:
         some, score = scored_candidates(ask, column, smallest_first=smallest_first, apart=apart)
-        return buy(
-            ask, some, score, why_by_score(ask, column, score), min_distance_m=apart_m(ask) if apart else 0.0
-        )  # fmt: skip
+        return buy(ask, some, score, why_by_score(ask, column, score))
 
     return rule
 

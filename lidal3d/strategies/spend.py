@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ class Candidates:
         frame: (K,) a number for each one's frame, from 0, in the order of (scene, frame).
         limit: the budget in steps of its currency.
         budget: as it was asked for.
+        apart_m: no two that are bought lie nearer than this.
     """
 
     rows: Int64
@@ -44,6 +45,7 @@ class Candidates:
     frame: npt.NDArray[np.int32]
     limit: int
     budget: Budget
+    apart_m: float = 0.0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -55,7 +57,7 @@ class Candidates:
     def take(self, places: Int64) -> Candidates:
         """Some of the candidates, in the given order."""
         costs = Costs(self.costs.unit[places], self.costs.frame_fee, self.costs.steps)
-        return Candidates(self.rows[places], costs, self.frame[places], self.limit, self.budget)
+        return replace(self, rows=self.rows[places], costs=costs, frame=self.frame[places])
 
 
 def candidates(
@@ -70,7 +72,8 @@ def candidates(
     Args:
         known: name -> (R,) or (R, K) what must be finite, with its name for the message.
         min_points: in place of `select.min_points`.
-        apart: none within `select.min_distance_m` of what earlier rounds labelled, where `select.earlier_rounds` says.
+        apart: with LiDAL's redundancy removal (`select.min_distance_m`): none that lies that near to what earlier rounds
+            labelled, where `select.earlier_rounds` says so, and no two that are bought.
 
     Raises:
         DataError: there are none.
@@ -92,7 +95,8 @@ def candidates(
     budget = parse_budget(select.budget)
     costs = costs_of_rows(table, rows, budget, select)
     limit = budget_limit(budget, costs, table, rows, rounded=select.rule == "paper")
-    return Candidates(rows, costs, frame_numbers(table, rows), limit, budget)
+    apart_m = select.distance_m(table.kind) if apart else 0.0
+    return Candidates(rows, costs, frame_numbers(table, rows), limit, budget, apart_m)
 
 
 def labelled_rows(ask: Ask, known: npt.NDArray) -> Int64:
@@ -100,42 +104,32 @@ def labelled_rows(ask: Ask, known: npt.NDArray) -> Int64:
     return np.flatnonzero(is_labelled(ask.pool.table, ask.history) & np.isfinite(known).all(axis=1))
 
 
-def buy(
-    ask: Ask, some: Candidates, score: Float64, why: Why, table: ScoreTable | None = None, min_distance_m: float = 0.0
-) -> Selection:
+def buy(ask: Ask, some: Candidates, score: Float64, why: Why, table: ScoreTable | None = None) -> Selection:
     """Take the units with the largest scores as long as the budget lasts; what doesn't fit is passed over.
 
     Args:
         score: (K,) of the candidates, finite; ties go by the order of the candidates.
         why: (candidate, its scores) -> the reason.
         table: the pool's table with further columns to note in the picks.
-        min_distance_m: no two of a scene nearer than this; the first one stays.
     """
     table = ask.pool.table if table is None else table
     pool = pool_of_rows(table, some.rows, some.costs, score, np.zeros(len(score)))
-    choice = choose(pool, some.limit, min_distance_m, frame_fee=some.costs.frame_fee)
+    choice = choose(pool, some.limit, some.apart_m, frame_fee=some.costs.frame_fee)
     picks = picks_of(choice, table, some.rows, some.costs, ask.frame_facts, why)
     steps = some.costs.steps
     return Selection(picks, ask.name, some.budget.currency, some.limit / steps, choice.used / steps)
 
 
-def buy_in_order(
-    ask: Ask, some: Candidates, order: Int64, why: Why, table: ScoreTable | None = None, min_distance_m: float = 0.0
-) -> Selection:
+def buy_in_order(ask: Ask, some: Candidates, order: Int64, why: Why, table: ScoreTable | None = None) -> Selection:
     """`buy`, in an order of candidates (J,); those that are not in it are never taken. `why` is told their places."""
     falling = -np.arange(len(order), dtype=np.float64)
-    return buy(ask, some.take(order), falling, lambda row, scores: why(int(order[row]), scores), table, min_distance_m)
-
-
-def apart_m(ask: Ask) -> float:
-    """The distance between regions that redundancy removal keeps, for the pool's kind of unit."""
-    return ask.config.select.distance_m(ask.pool.table.kind)
+    return buy(ask, some.take(order), falling, lambda row, scores: why(int(order[row]), scores), table)
 
 
 def far_apart(ask: Ask, some: Candidates, score: Float64) -> Int64:
-    """Candidates, the largest score (K,) first, of which none is within `apart_m` of one with a larger score."""
+    """Candidates, the largest score (K,) first, without those that are nearer than `apart_m` to one before them."""
     pool = pool_of_rows(ask.pool.table, some.rows, some.costs, score, np.zeros(len(score)))
-    return choose(pool, int(some.costs.unit.sum()), apart_m(ask)).rows
+    return choose(pool, int(some.costs.unit.sum()), some.apart_m).rows
 
 
 def buy_frames(ask: Ask, some: Candidates, frames: Int64, why: Why) -> Selection:
